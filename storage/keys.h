@@ -1,0 +1,48 @@
+#ifndef WEIR_STORAGE_KEYS_H
+#define WEIR_STORAGE_KEYS_H
+/*
+ * Order-preserving key bytes (all big-endian) and the registry of every row kind in the store.
+ * docs/STORAGE_FORMAT.md is the normative text.
+ */
+#include <stdint.h>
+
+#include "proto/buf.h"
+
+/* Tables = column families, created in this order, ids verified at every open. */
+enum store_table {
+    TABLE_META = 0, /* RocksDB's default family */
+    TABLE_LOG_1D,
+    TABLE_LOG_7D,
+    TABLE_LOG_30D,
+    TABLE_LOG_FOREVER,
+    TABLE_DELAY,
+    TABLE_HOLD,
+    TABLE_COUNT,
+};
+
+/* Log tables (LOG_*, HOLD): bucket u32 | partition u32 | base_offset u64 -> batches back to back.
+ */
+enum { LOG_KEY_BYTES = 16 };
+void log_key(uint8_t out[LOG_KEY_BYTES], uint32_t bucket, uint32_t partition, uint64_t base_offset);
+void log_key_parse(const uint8_t *key, uint32_t *bucket, uint32_t *partition,
+                   uint64_t *base_offset);
+
+/* Rows of TABLE_META by first byte. Rows in the first group are the store's own. */
+enum meta_tag {
+    META_APPLIED =
+        'a', /* "a"                -> struct applied: position and running sum of the log */
+    META_BUCKET = 'b',   /* b bucket u32       -> sealed bucket: ranges per partition */
+    META_IDENTITY = 'i', /* "i"                -> format version, store uuid, shard, table ids */
+    META_START = 'l',    /* l partition u32    -> log start offset (after a trim) */
+    META_DROPPED = 'x',  /* x partition u32    -> partition dropped, its ranges are dead */
+    META_RANGE = 'r',    /* r bucket | partition -> where a bucket's survivors went (HOLD) */
+    /* rows of the broker core */
+    META_TOPIC = 't',    /* t tid u64          -> topic record */
+    META_COUNTERS = 'c', /* "c"                -> next tid, next partition, next producer id */
+    META_WINDOW = 'w',   /* w partition u32 | pid u64 -> dedupe window snapshot */
+    META_PRODUCER = 'n', /* n name             -> named producer: pid, epoch */
+    META_GROUP = 'g',    /* reserved: groups, floors, leases */
+    META_TIMER = 'T',    /* reserved: T due | kind | ref */
+};
+
+#endif
