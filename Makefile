@@ -1,0 +1,79 @@
+# Thin aliases of the CMake presets. `make` lists them. Everything a fresh Debian 12 needs beyond git,
+# make and a compiler is installed by .ci/deps.
+.DEFAULT_GOAL := help
+JOBS ?= $(shell nproc)
+build = cmake --preset $(1) >build/$(1).configure.log 2>&1 || { cat build/$(1).configure.log; exit 1; }; \
+        cmake --build --preset $(1) -j $(JOBS) -- --quiet
+
+.PHONY: help deps demo demo-proof test dev release asan tsan fuzz coverage bench fmt fmt-check tidy lint \
+        install clean docs soak
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+deps: ## install the build dependencies (Debian packages)
+	@.ci/deps
+
+build:
+	@mkdir -p build
+
+demo: deps build ## install, build, and watch a flood of real records go through weir
+	@$(call build,release)
+	@build/release/bin/weir-demo --bin-dir build/release/bin
+
+demo-proof: deps build ## show that the demo's judge catches a server that acknowledges too early
+	@$(call build,release)
+	@tests/faults/show_judge_catches.sh
+
+test: deps build ## install, build, run all tests but the long suites
+	@$(call build,dev)
+	@.ci/ctest dev
+
+dev: deps build ## debug build, warnings are errors
+	@$(call build,dev)
+
+release: deps build ## optimised build in build/release/bin
+	@$(call build,release)
+
+asan: deps build ## unit and black-box tests under AddressSanitizer and UBSan
+	@$(call build,asan)
+	@.ci/ctest asan -L 'unit|sim|blackbox|fuzz'
+
+tsan: deps build ## tests with threads under ThreadSanitizer
+	@$(call build,tsan)
+	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp" .ci/ctest tsan -L 'unit|sim'
+
+fuzz: deps build ## run every fuzz target for FUZZ_SECONDS (60) each
+	@$(call build,fuzz)
+	@.ci/fuzz build/fuzz $${FUZZ_SECONDS:-60}
+
+coverage: deps build ## line and branch coverage of the unit tests
+	@$(call build,coverage)
+	@.ci/ctest coverage -L 'unit|sim'
+	@.ci/coverage build/coverage
+
+soak: deps build ## the long suites (label nightly)
+	@$(call build,release)
+	@.ci/ctest release -L nightly
+
+bench: deps build ## storage and broker benchmarks; see bench/README.md
+	@$(call build,release)
+	@bench/run build/release/bin
+
+fmt: ## format all sources
+	@git ls-files '*.c' '*.h' '*.cpp' | xargs clang-format -i
+
+fmt-check: ## fail when a source is not formatted
+	@git ls-files '*.c' '*.h' '*.cpp' | xargs clang-format --dry-run -Werror
+
+tidy: deps build ## clang-tidy over all sources, warnings are errors
+	@$(call build,dev)
+	@.ci/tidy build/dev
+
+lint: fmt-check tidy ## both
+
+install: release ## install under PREFIX (/usr/local), honours DESTDIR
+	@cmake --install build/release --prefix $${PREFIX:-/usr/local}
+
+clean: ## remove all builds
+	@rm -rf build
