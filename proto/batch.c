@@ -1,0 +1,387 @@
+/*
+ * Reading and checking record batches. Happy path: fixed offsets in a 64-byte header, one CRC over
+ * the rest, a walk over the records. What can fail: every field, for the bytes come from a peer or
+ * a disk. Who owns what: everything is a view; batch_check writes only the crc of a NO_CRC batch.
+ */
+#include "proto/batch.h"
+
+#include "proto/compress.h"
+#include "proto/crc32c.h"
+#include "proto/mpread.h"
+
+enum { OFF_HEAD_CRC = 24, OFF_CRC = 28, OFF_BODY = 32 };
+
+void batch_head_read(const uint8_t *p, struct batch_head *h)
+{
+    h->base_offset = be64(p);
+    h->append_ms = (int64_t)be64(p + 8);
+    h->epoch = be32(p + 16);
+    h->length = be32(p + 20);
+    h->head_crc = be32(p + OFF_HEAD_CRC);
+    h->crc = be32(p + OFF_CRC);
+    h->magic = p[32];
+    h->codec = p[33];
+    h->flags = be16(p + 34);
+    h->max_ts_delta_ms = be32(p + 36);
+    h->producer_id = be64(p + 40);
+    h->base_ts_ms = (int64_t)be64(p + 48);
+    h->base_seq = be32(p + 56);
+    h->producer_epoch = be16(p + 60);
+    h->count = be16(p + 62);
+}
+
+void batch_head_write(uint8_t *p, const struct batch_head *h)
+{
+    put_be64(p, h->base_offset);
+    put_be64(p + 8, (uint64_t)h->append_ms);
+    put_be32(p + 16, h->epoch);
+    put_be32(p + 20, h->length);
+    put_be32(p + OFF_HEAD_CRC, h->head_crc);
+    put_be32(p + OFF_CRC, h->crc);
+    p[32] = h->magic;
+    p[33] = h->codec;
+    put_be16(p + 34, h->flags);
+    put_be32(p + 36, h->max_ts_delta_ms);
+    put_be64(p + 40, h->producer_id);
+    put_be64(p + 48, (uint64_t)h->base_ts_ms);
+    put_be32(p + 56, h->base_seq);
+    put_be16(p + 60, h->producer_epoch);
+    put_be16(p + 62, h->count);
+}
+
+void batch_stamp(uint8_t *p, uint64_t base_offset, int64_t append_ms, uint32_t epoch)
+{
+    put_be64(p, base_offset);
+    put_be64(p + 8, (uint64_t)append_ms);
+    put_be32(p + 16, epoch);
+    put_be32(p + OFF_HEAD_CRC, crc32c(p, OFF_HEAD_CRC));
+}
+
+/* The fields of a produced header that can be judged without looking at the records. */
+static enum werr check_fields(const struct batch_head *h, size_t n, const struct batch_rules *rules,
+                              struct werror *e)
+{
+    if (h->length != n) {
+        return werror_set(e, WERR_CORRUPT_BATCH, "batch length %u, but %zu bytes were sent",
+                          h->length, n);
+    }
+    if (n > rules->max_bytes) {
+        return werror_set(e, WERR_TOO_LARGE, "batch of %zu bytes, limit %u", n, rules->max_bytes);
+    }
+    if (h->magic != BATCH_MAGIC) {
+        return werror_set(e, WERR_CORRUPT_BATCH, "batch magic %u, want %d", h->magic, BATCH_MAGIC);
+    }
+    if (h->codec != BATCH_CODEC_NONE && h->codec != BATCH_CODEC_ZSTD) {
+        return werror_set(e, WERR_CORRUPT_BATCH, "batch codec %u unknown", h->codec);
+    }
+    if ((h->flags & BATCH_FLAGS_CRITICAL & ~BATCH_FLAGS_KNOWN) != 0) {
+        return werror_set(e, WERR_CORRUPT_BATCH, "batch flags 0x%04x: a critical flag is unknown",
+                          h->flags);
+    }
+    if (h->count == 0) {
+        return werror_set(e, WERR_CORRUPT_BATCH, "batch count 0");
+    }
+    if (rules->max_records != 0 && h->count > rules->max_records) {
+        return werror_set(e, WERR_TOO_LARGE, "batch of %u records, limit %u", h->count,
+                          rules->max_records);
+    }
+    if (h->producer_id > LIMIT_UINT) {
+        return werror_set(e, WERR_CORRUPT_BATCH, "producer id over 2^53 - 1");
+    }
+    if (h->base_ts_ms < 0 || (uint64_t)h->base_ts_ms > LIMIT_UINT) {
+        return werror_set(e, WERR_CORRUPT_BATCH, "batch timestamp %lld out of range",
+                          (long long)h->base_ts_ms);
+    }
+    return WERR_OK;
+}
+
+/* Walks all records; they must be exactly `count`, each within the message limit. */
+static enum werr walk(struct slice records, const struct batch_head *h, uint32_t max_message_bytes,
+                      struct werror *e)
+{
+    struct record_iter it = {records.p, records.p + records.n, h->count, WERR_OK, NULL};
+    struct record rec;
+    unsigned i = 0;
+
+    while (record_next(&it, &rec)) {
+        size_t n = rec.key.n + rec.value.n + rec.headers.n;
+
+        if (max_message_bytes != 0 && n > max_message_bytes) {
+            return werror_set(e, WERR_TOO_LARGE, "message of %zu bytes, limit %u", n,
+                              max_message_bytes);
+        }
+        if (rec.ts_delta_ms > (int64_t)h->max_ts_delta_ms) {
+            return werror_set(e, WERR_CORRUPT_BATCH,
+                              "record %u: ts_delta %lld over max_ts_delta %u", i,
+                              (long long)rec.ts_delta_ms, h->max_ts_delta_ms);
+        }
+        i++;
+    }
+    if (it.err != WERR_OK) {
+        return werror_set(e, WERR_CORRUPT_BATCH, "record %u of %u: %s", i, h->count, it.what);
+    }
+    if (it.p != it.end) {
+        return werror_set(e, WERR_CORRUPT_BATCH, "%zu bytes after the last of %u records",
+                          (size_t)(it.end - it.p), h->count);
+    }
+    return WERR_OK;
+}
+
+static enum werr check_records(struct slice batch, const struct batch_head *h,
+                               const struct batch_rules *rules, struct werror *e)
+{
+    struct buf scratch = {.limit = LIMIT_UNZIPPED};
+    struct slice body = slice_of(batch.p + BATCH_HEAD, batch.n - BATCH_HEAD);
+    enum werr rc = WERR_OK;
+
+    if (h->codec == BATCH_CODEC_NONE && (rules->walk_records || rules->unzip)) {
+        return walk(body, h, rules->max_message_bytes, e);
+    }
+    if (h->codec == BATCH_CODEC_ZSTD && rules->unzip) {
+        rc = zstd_unpack(NULL, body, LIMIT_UNZIPPED, &scratch, e);
+        rc = rc == WERR_OK ? walk(buf_slice(&scratch), h, rules->max_message_bytes, e)
+                           : (e != NULL ? (e->code = WERR_CORRUPT_BATCH) : WERR_CORRUPT_BATCH);
+        buf_fini(&scratch);
+    }
+    return rc;
+}
+
+enum werr batch_check(uint8_t *p, size_t n, const struct batch_rules *rules, struct batch_head *h,
+                      struct werror *e)
+{
+    enum werr rc;
+    uint32_t crc;
+
+    if (n < BATCH_HEAD) {
+        return werror_set(e, WERR_CORRUPT_BATCH, "batch of %zu bytes, the header alone has %d", n,
+                          BATCH_HEAD);
+    }
+    batch_head_read(p, h);
+    rc = check_fields(h, n, rules, e);
+    if (rc != WERR_OK) {
+        return rc;
+    }
+    crc = crc32c(p + OFF_BODY, n - OFF_BODY);
+    if ((h->flags & BATCH_NO_CRC) != 0) {
+        put_be32(p + OFF_CRC, crc);
+        h->crc = crc;
+    } else if (crc != h->crc) {
+        return werror_set(e, WERR_CORRUPT_BATCH, "batch crc %08x, content has %08x", h->crc, crc);
+    }
+    return check_records(slice_of(p, n), h, rules, e);
+}
+
+enum werr batch_next(struct slice *run, bool verify, struct batch_head *h, struct slice *batch,
+                     struct werror *e)
+{
+    const uint8_t *p = run->p;
+
+    if (run->n == 0) {
+        return WERR_NOT_FOUND;
+    }
+    if (run->n < BATCH_HEAD) {
+        return werror_set(e, WERR_CORRUPT, "%zu bytes where a batch header should be", run->n);
+    }
+    batch_head_read(p, h);
+    if (crc32c(p, OFF_HEAD_CRC) != h->head_crc) {
+        return werror_set(e, WERR_CORRUPT, "batch header checksum wrong near offset %llu",
+                          (unsigned long long)h->base_offset);
+    }
+    if (h->length < BATCH_HEAD || h->length > run->n || h->count == 0) {
+        return werror_set(e, WERR_CORRUPT, "batch at offset %llu: length %u of %zu, %u records",
+                          (unsigned long long)h->base_offset, h->length, run->n, h->count);
+    }
+    if (h->magic != BATCH_MAGIC || h->codec > BATCH_CODEC_ZSTD ||
+        (h->flags & BATCH_FLAGS_CRITICAL & ~BATCH_FLAGS_KNOWN) != 0) {
+        return werror_set(e, WERR_CORRUPT, "batch at offset %llu: magic %u codec %u flags 0x%04x",
+                          (unsigned long long)h->base_offset, h->magic, h->codec, h->flags);
+    }
+    if (verify && crc32c(p + OFF_BODY, h->length - OFF_BODY) != h->crc) {
+        return werror_set(e, WERR_CORRUPT, "batch at offset %llu: content checksum wrong",
+                          (unsigned long long)h->base_offset);
+    }
+    *batch = slice_of(p, h->length);
+    run->p += h->length;
+    run->n -= h->length;
+    return WERR_OK;
+}
+
+enum werr record_open(struct record_iter *it, struct slice batch, const struct batch_head *h,
+                      struct buf *scratch, struct werror *e)
+{
+    struct slice body = slice_of(batch.p + BATCH_HEAD, batch.n - BATCH_HEAD);
+
+    if (h->codec == BATCH_CODEC_ZSTD) {
+        enum werr rc;
+
+        buf_clear(scratch);
+        rc = zstd_unpack(NULL, body, LIMIT_UNZIPPED, scratch, e);
+        if (rc != WERR_OK) {
+            return rc;
+        }
+        body = buf_slice(scratch);
+    }
+    *it = (struct record_iter){body.p, body.p + body.n, h->count, WERR_OK, NULL};
+    return WERR_OK;
+}
+
+/* Common heads decoded in place; everything else goes through the general cursor. */
+static bool fast_bytes(const uint8_t **p, const uint8_t *end, struct slice *s)
+{
+    const uint8_t *q = *p;
+    size_t n;
+
+    if (end - q < 2) {
+        return false;
+    }
+    if (q[0] == 0xc0) {
+        *s = (struct slice){NULL, 0};
+        *p = q + 1;
+        return true;
+    }
+    if (q[0] == 0xc4) {
+        n = q[1];
+        q += 2;
+    } else if (q[0] == 0xc5 && end - q >= 3) {
+        n = be16(q + 1);
+        q += 3;
+    } else {
+        return false;
+    }
+    if ((size_t)(end - q) < n) {
+        return false;
+    }
+    *s = slice_of(q, n);
+    *p = q + n;
+    return true;
+}
+
+static bool slow_bytes(const uint8_t **p, const uint8_t *end, struct slice *s, const char **what)
+{
+    struct mpread r;
+
+    mpread_init(&r, *p, (size_t)(end - *p));
+    if (mpread_nil(&r)) {
+        *s = (struct slice){NULL, 0};
+    } else {
+        *s = mpread_bytes(&r, LIMIT_UNZIPPED);
+    }
+    if (r.err != WERR_OK) {
+        *what = r.what;
+        return false;
+    }
+    *p = r.p;
+    return true;
+}
+
+static bool fail(struct record_iter *it, const char *what)
+{
+    it->err = WERR_CORRUPT;
+    it->what = what;
+    return false;
+}
+
+static bool read_headers(struct mpread *r, struct slice *headers, const char **what)
+{
+    uint32_t pairs;
+    const uint8_t *from = r->p;
+
+    if (mpread_nil(r)) {
+        *headers = (struct slice){NULL, 0};
+        return true;
+    }
+    pairs = mpread_map(r);
+    if (pairs > LIMIT_HEADERS) {
+        mpread_fail(r, "too many headers");
+    }
+    for (uint32_t i = 0; i < pairs && r->err == WERR_OK; i++) {
+        (void)mpread_str(r, LIMIT_HEADER_BYTES);
+        (void)mpread_bytes(r, LIMIT_HEADER_BYTES);
+    }
+    *headers = slice_of(from, (size_t)(r->p - from));
+    if (r->err == WERR_OK && headers->n > LIMIT_HEADER_BYTES) {
+        mpread_fail(r, "headers too long");
+    }
+    *what = r->what;
+    return r->err == WERR_OK;
+}
+
+/* What follows the value: headers, then elements of later versions, which are skipped. */
+static bool read_rest(struct record_iter *it, uint32_t elements, struct record *rec)
+{
+    struct mpread r;
+    const char *what = NULL;
+
+    mpread_init(&r, it->p, (size_t)(it->end - it->p));
+    if (!read_headers(&r, &rec->headers, &what)) {
+        return fail(it, what);
+    }
+    for (uint32_t i = 4; i < elements; i++) {
+        (void)mpread_skip(&r);
+    }
+    if (r.err != WERR_OK) {
+        return fail(it, r.what);
+    }
+    it->p = r.p;
+    return true;
+}
+
+bool record_next(struct record_iter *it, struct record *rec)
+{
+    struct mpread r;
+    const char *what = NULL;
+    uint32_t elements = 4;
+
+    if (it->left == 0 || it->err != WERR_OK) {
+        return false;
+    }
+    /* 0x94 and a one-byte delta: what every writer writes for most records */
+    if (it->end - it->p > 2 && it->p[0] == 0x94 && it->p[1] < 0x80) {
+        rec->ts_delta_ms = it->p[1];
+        it->p += 2;
+    } else {
+        mpread_init(&r, it->p, (size_t)(it->end - it->p));
+        elements = mpread_array(&r);
+        if (r.err == WERR_OK && elements < 4) {
+            return fail(it, "record has fewer than 4 elements");
+        }
+        rec->ts_delta_ms = (int64_t)mpread_uint(&r, UINT32_MAX);
+        if (r.err != WERR_OK) {
+            return fail(it, r.what);
+        }
+        it->p = r.p;
+    }
+    if (!fast_bytes(&it->p, it->end, &rec->key) && !slow_bytes(&it->p, it->end, &rec->key, &what)) {
+        return fail(it, what);
+    }
+    if (!fast_bytes(&it->p, it->end, &rec->value) &&
+        !slow_bytes(&it->p, it->end, &rec->value, &what)) {
+        return fail(it, what);
+    }
+    if (elements == 4 && it->p < it->end && it->p[0] == 0xc0) {
+        rec->headers = (struct slice){NULL, 0};
+        it->p++;
+    } else if (!read_rest(it, elements, rec)) {
+        return false;
+    }
+    it->left--;
+    return true;
+}
+
+bool record_header_next(struct slice *headers, struct slice *name, struct slice *value)
+{
+    struct mpread r;
+
+    /* The first call sees the map head, later ones the pairs that are left. */
+    mpread_init(&r, headers->p, headers->n);
+    if (headers->n != 0 && mpread_peek(&r) == MP_MAP) {
+        (void)mpread_map(&r);
+    }
+    if (r.p == r.end) {
+        return false;
+    }
+    *name = mpread_str(&r, LIMIT_HEADER_BYTES);
+    *value = mpread_bytes(&r, LIMIT_HEADER_BYTES);
+    *headers = slice_of(r.p, (size_t)(r.end - r.p));
+    return r.err == WERR_OK;
+}
