@@ -9,8 +9,8 @@ const char *werr_name(enum werr code)
     switch (code) {
     case WERR_OK:
         return "OK";
-#define X(name, num, cls, text)                                                                    \
-    case WERR_##name:                                                                              \
+#define X(name, num, cls, text) \
+    case WERR_##name:           \
         return #name;
         WERR_TABLE(X)
 #undef X
@@ -24,8 +24,8 @@ const char *werr_text(enum werr code)
     switch (code) {
     case WERR_OK:
         return "ok";
-#define X(name, num, cls, text)                                                                    \
-    case WERR_##name:                                                                              \
+#define X(name, num, cls, text) \
+    case WERR_##name:           \
         return text;
         WERR_TABLE(X)
 #undef X
@@ -39,8 +39,8 @@ enum werr_class werr_class(enum werr code)
     switch (code) {
     case WERR_OK:
         return WCLASS_NEVER;
-#define X(name, num, cls, text)                                                                    \
-    case WERR_##name:                                                                              \
+#define X(name, num, cls, text) \
+    case WERR_##name:           \
         return WCLASS_##cls;
         WERR_TABLE(X)
 #undef X
