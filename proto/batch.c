@@ -226,6 +226,28 @@ enum werr record_open(struct record_iter *it, struct slice batch, const struct b
 }
 
 /* Common heads decoded in place; everything else goes through the general cursor. */
+static bool fast_start(const uint8_t **p, const uint8_t *end, int64_t *delta)
+{
+    const uint8_t *q = *p;
+
+    if (end - q < 4 || q[0] != 0x94) { /* the shortest record has 5 bytes */
+        return false;
+    }
+    if (q[1] < 0x80) {
+        *delta = q[1];
+        *p = q + 2;
+    } else if (q[1] == 0xcc) {
+        *delta = q[2];
+        *p = q + 3;
+    } else if (q[1] == 0xcd) {
+        *delta = be16(q + 2);
+        *p = q + 4;
+    } else {
+        return false;
+    }
+    return true;
+}
+
 static bool fast_bytes(const uint8_t **p, const uint8_t *end, struct slice *s)
 {
     const uint8_t *q = *p;
@@ -335,11 +357,7 @@ bool record_next(struct record_iter *it, struct record *rec)
     if (it->left == 0 || it->err != WERR_OK) {
         return false;
     }
-    /* 0x94 and a one-byte delta: what every writer writes for most records */
-    if (it->end - it->p > 2 && it->p[0] == 0x94 && it->p[1] < 0x80) {
-        rec->ts_delta_ms = it->p[1];
-        it->p += 2;
-    } else {
+    if (!fast_start(&it->p, it->end, &rec->ts_delta_ms)) {
         mpread_init(&r, it->p, (size_t)(it->end - it->p));
         elements = mpread_array(&r);
         if (r.err == WERR_OK && elements < 4) {
