@@ -5,12 +5,11 @@
  */
 #include "proto/frame.h"
 
-#include <stdio.h>
-
 #include "proto/limits.h"
 #include "proto/mpwrite.h"
 
 enum { META_TP_BYTES = 64, META_KEY_BYTES = 64 };
+_Static_assert(sizeof((struct werror *)0)->text <= LIMIT_DETAIL_TEXT, "a text always fits");
 
 enum werr frame_length(const uint8_t *p, size_t n, size_t limit, size_t *total_bytes,
                        struct werror *e)
@@ -32,8 +31,9 @@ enum werr frame_length(const uint8_t *p, size_t n, size_t limit, size_t *total_b
 }
 
 /*
- * Passes one value, checking types that are never legal (ext, float) and the depth of containers.
- * Iterative: `left[d]` counts the values still due at depth d.
+ * Passes one value, checking types that are never legal (ext, float) and the depth of containers:
+ * the value itself and LIMIT_MP_DEPTH levels inside it. Iterative: left[d] counts the values still
+ * due at depth d.
  */
 static void check_value(struct mpread *r, bool allow_float)
 {
@@ -55,7 +55,7 @@ static void check_value(struct mpread *r, bool allow_float)
         if (t == MP_ARRAY || t == MP_MAP) {
             uint64_t n = t == MP_ARRAY ? mpread_array(r) : 2 * (uint64_t)mpread_map(r);
 
-            if (d == LIMIT_MP_DEPTH) {
+            if (d > LIMIT_MP_DEPTH) {
                 mpread_fail(r, "nested too deep");
                 return;
             }
@@ -192,23 +192,50 @@ void frame_end(struct buf *b, size_t begin_at, size_t tail)
     }
 }
 
+/*
+ * Copies text for people: what is not UTF-8 (a name cut in the middle, bytes of a peer) and control
+ * characters become '?', so that neither a strict reader nor a terminal stumbles over it. `out` has
+ * room for LIMIT_DETAIL_TEXT bytes. Returns the length.
+ */
+static size_t clean_text(char *out, struct slice in)
+{
+    size_t n = in.n < LIMIT_DETAIL_TEXT ? in.n : LIMIT_DETAIL_TEXT;
+
+    for (size_t i = 0; i < n;) {
+        size_t good = utf8_prefix(slice_of(in.p + i, n - i));
+
+        for (size_t k = i; k < i + good; k++) {
+            out[k] = in.p[k] < 0x20 || in.p[k] == 0x7f ? '?' : (char)in.p[k];
+        }
+        i += good;
+        if (i < n) {
+            out[i++] = '?';
+        }
+    }
+    return n;
+}
+
+static void put_text(struct buf *b, const char *s)
+{
+    char text[LIMIT_DETAIL_TEXT];
+
+    mpw_str(b, slice_of(text, clean_text(text, slice_str(s))));
+}
+
 void frame_put_error_array(struct buf *b, const struct werror *e, const struct frame_detail *d,
                            size_t n)
 {
-    struct slice text;
+    /* Local codes never travel: a peer learns that something inside failed. */
+    enum werr code = e->code < WERR_IO ? e->code : WERR_INTERNAL;
 
-    if (e->code == WERR_OK) {
+    if (code == WERR_OK) {
         mpw_nil(b);
         return;
     }
-    text = slice_str(e->text[0] != '\0' ? e->text : werr_text(e->code));
-    if (text.n > LIMIT_DETAIL_TEXT) {
-        text.n = LIMIT_DETAIL_TEXT;
-    }
     mpw_array(b, 4);
-    mpw_uint(b, (uint64_t)e->code);
-    mpw_uint(b, (uint64_t)werr_class(e->code));
-    mpw_str(b, text);
+    mpw_uint(b, (uint64_t)code);
+    mpw_uint(b, (uint64_t)werr_class(code));
+    put_text(b, e->text[0] != '\0' ? e->text : werr_text(code));
     mpw_map(b, n + (e->retry_after_ms != 0 ? 1 : 0));
     if (e->retry_after_ms != 0) {
         mpw_cstr(b, "retry_after_ms");
@@ -217,7 +244,7 @@ void frame_put_error_array(struct buf *b, const struct werror *e, const struct f
     for (size_t i = 0; i < n; i++) {
         mpw_cstr(b, d[i].name);
         if (d[i].str != NULL) {
-            mpw_cstr(b, d[i].str);
+            put_text(b, d[i].str);
         } else {
             mpw_uint(b, d[i].num);
         }
@@ -238,6 +265,7 @@ enum werr frame_get_error(struct slice err, struct werror *out, enum werr_class 
 {
     struct mpread r;
     struct slice text;
+    uint64_t class_number;
     uint32_t n;
 
     *out = (struct werror){.code = WERR_OK};
@@ -250,17 +278,20 @@ enum werr frame_get_error(struct slice err, struct werror *out, enum werr_class 
     if (r.err == WERR_OK && n < 4) {
         mpread_fail(&r, "error with fewer than 4 elements");
     }
-    out->code = (enum werr)mpread_uint(&r, 199); /* local codes never travel */
-    *cls = (enum werr_class)mpread_uint(&r, WCLASS_FENCED);
-    text = mpread_str(&r, SIZE_MAX);
+    out->code = (enum werr)mpread_uint(&r, WERR_IO - 1); /* local codes never travel */
+    class_number = mpread_uint(&r, UINT32_MAX);
+    *cls = class_number <= WCLASS_FENCED ? (enum werr_class)class_number : WCLASS_UNKNOWN;
+    text = mpread_bytes(&r, SIZE_MAX);
     if (r.err == WERR_OK && out->code == WERR_OK) {
         mpread_fail(&r, "error with code 0");
     }
     if (r.err != WERR_OK) {
         return werror_set(out, WERR_MALFORMED, "bad error element: %s", r.what);
     }
-    snprintf(out->text, sizeof out->text, "%.*s", (int)(text.n < 250 ? text.n : 250),
-             (const char *)text.p);
+    if (text.n >= sizeof out->text) {
+        text.n = sizeof out->text - 1;
+    }
+    out->text[clean_text(out->text, text)] = '\0';
     out->retry_after_ms = (uint32_t)frame_error_detail(err, "retry_after_ms", 0);
     return WERR_OK;
 }

@@ -27,9 +27,12 @@ enum {
     LIMIT_SUBS = 64,                 /* subscriptions per connection */
     LIMIT_SUB_PARTITIONS = 4096,     /* partitions per subscription */
     LIMIT_FETCH_PARTITIONS = 64,
-    LIMIT_PARTITIONS = 1024, /* per topic */
-    LIMIT_SLOTS = 1024,      /* key slots per topic */
-    LIMIT_MP_DEPTH = 4,      /* nesting of containers below the envelope */
+    LIMIT_PARTITIONS = 1024,      /* per topic */
+    LIMIT_SLOTS = 1024,           /* key slots per topic */
+    LIMIT_MP_DEPTH = 4,           /* nesting of containers inside args or a result */
+    LIMIT_OPTIONS = 16,           /* pairs of an option map */
+    LIMIT_METADATA_TOPICS = 1000, /* names asked for at once, and topics of one page */
+    LIMIT_OFFSET_SPECS = 4096,    /* entries of one LIST_OFFSETS */
 };
 
 /* u53: the largest integer that every language's number can hold. */

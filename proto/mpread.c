@@ -17,7 +17,7 @@ struct head {
 void mpread_init(struct mpread *r, const void *p, size_t n)
 {
     r->start = r->p = p;
-    r->end = r->p + n;
+    r->end = n != 0 ? r->p + n : r->p; /* p may be NULL when n is 0 */
     r->err = WERR_OK;
     r->what = NULL;
 }
@@ -272,17 +272,19 @@ static size_t utf8_sequence(const uint8_t *p, size_t left)
     return n;
 }
 
-static bool utf8_without_nul(struct slice s)
+size_t utf8_prefix(struct slice s)
 {
-    for (size_t i = 0; i < s.n;) {
+    size_t i = 0;
+
+    while (i < s.n) {
         size_t n = utf8_sequence(s.p + i, s.n - i);
 
         if (n == 0 || s.p[i] == 0) {
-            return false;
+            break;
         }
         i += n;
     }
-    return true;
+    return i;
 }
 
 struct slice mpread_str(struct mpread *r, size_t max)
@@ -294,7 +296,7 @@ struct slice mpread_str(struct mpread *r, size_t max)
         return s;
     }
     s = payload(r, &h, max);
-    if (r->err == WERR_OK && !utf8_without_nul(s)) {
+    if (r->err == WERR_OK && utf8_prefix(s) != s.n) {
         mpread_fail(r, "string is not UTF-8 without NUL");
     }
     return r->err == WERR_OK ? s : (struct slice){NULL, 0};

@@ -44,6 +44,8 @@ struct slice mpread_bin(struct mpread *r, size_t max);
 struct slice mpread_bytes(struct mpread *r, size_t max); /* str (not UTF-8 checked) or bin */
 struct slice mpread_skip(struct mpread *r);           /* one whole value; its bytes. O(1) memory */
 void mpread_fail(struct mpread *r, const char *what); /* first failure wins; `what` is static */
+/* How many bytes at the start of s are valid UTF-8 without NUL (RFC 3629); s.n = all of them. */
+size_t utf8_prefix(struct slice s);
 bool mpread_done(
     struct mpread *r); /* true when no error and nothing left; else records "trailing" */
 
