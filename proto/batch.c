@@ -57,6 +57,12 @@ void batch_stamp(uint8_t *p, uint64_t base_offset, int64_t append_ms, uint32_t e
     put_be32(p + OFF_HEAD_CRC, crc32c(p, OFF_HEAD_CRC));
 }
 
+/* Sums of a time in range and a record's delta cannot overflow. */
+static bool valid_ms(int64_t ms)
+{
+    return ms >= 0 && (uint64_t)ms <= LIMIT_UINT;
+}
+
 /* The fields of a produced header that can be judged without looking at the records. */
 static enum werr check_fields(const struct batch_head *h, size_t n, const struct batch_rules *rules,
                               struct werror *e)
@@ -88,7 +94,7 @@ static enum werr check_fields(const struct batch_head *h, size_t n, const struct
     if (h->producer_id > LIMIT_UINT) {
         return werror_set(e, WERR_CORRUPT_BATCH, "producer id over 2^53 - 1");
     }
-    if (h->base_ts_ms < 0 || (uint64_t)h->base_ts_ms > LIMIT_UINT) {
+    if (!valid_ms(h->base_ts_ms)) {
         return werror_set(e, WERR_CORRUPT_BATCH, "batch timestamp %lld out of range",
                           (long long)h->base_ts_ms);
     }
@@ -127,10 +133,16 @@ static enum werr walk(struct slice records, const struct batch_head *h, uint32_t
     return WERR_OK;
 }
 
+static enum werr unzip(struct zstd_ctx *z, struct slice body, struct buf *scratch, struct werror *e)
+{
+    buf_clear(scratch);
+    return zstd_unpack(z, body, LIMIT_UNZIPPED, scratch, e);
+}
+
 static enum werr check_records(struct slice batch, const struct batch_head *h,
                                const struct batch_rules *rules, struct werror *e)
 {
-    struct buf scratch = {.limit = LIMIT_UNZIPPED};
+    struct buf scratch = {0};
     struct slice body = slice_of(batch.p + BATCH_HEAD, batch.n - BATCH_HEAD);
     enum werr rc = WERR_OK;
 
@@ -138,9 +150,16 @@ static enum werr check_records(struct slice batch, const struct batch_head *h,
         return walk(body, h, rules->max_message_bytes, e);
     }
     if (h->codec == BATCH_CODEC_ZSTD && rules->unzip) {
-        rc = zstd_unpack(NULL, body, LIMIT_UNZIPPED, &scratch, e);
-        rc = rc == WERR_OK ? walk(buf_slice(&scratch), h, rules->max_message_bytes, e)
-                           : (e != NULL ? (e->code = WERR_CORRUPT_BATCH) : WERR_CORRUPT_BATCH);
+        rc = unzip(NULL, body, &scratch, e);
+        if (rc == WERR_OK) {
+            rc = walk(buf_slice(&scratch), h, rules->max_message_bytes, e);
+        } else {
+            /* the peer's fault, or a lack of memory that may pass */
+            rc = rc == WERR_CORRUPT ? WERR_CORRUPT_BATCH : WERR_OVERLOADED;
+            if (e != NULL) {
+                e->code = rc;
+            }
+        }
         buf_fini(&scratch);
     }
     return rc;
@@ -196,6 +215,10 @@ enum werr batch_next(struct slice *run, bool verify, struct batch_head *h, struc
         return werror_set(e, WERR_CORRUPT, "batch at offset %llu: magic %u codec %u flags 0x%04x",
                           (unsigned long long)h->base_offset, h->magic, h->codec, h->flags);
     }
+    if (h->base_offset > LIMIT_UINT || !valid_ms(h->append_ms) || !valid_ms(h->base_ts_ms)) {
+        return werror_set(e, WERR_CORRUPT, "batch at offset %llu: offset or time out of range",
+                          (unsigned long long)h->base_offset);
+    }
     if (verify && crc32c(p + OFF_BODY, h->length - OFF_BODY) != h->crc) {
         return werror_set(e, WERR_CORRUPT, "batch at offset %llu: content checksum wrong",
                           (unsigned long long)h->base_offset);
@@ -209,13 +232,17 @@ enum werr batch_next(struct slice *run, bool verify, struct batch_head *h, struc
 enum werr record_open(struct record_iter *it, struct slice batch, const struct batch_head *h,
                       struct buf *scratch, struct werror *e)
 {
+    return record_open_with(NULL, it, batch, h, scratch, e);
+}
+
+enum werr record_open_with(struct zstd_ctx *z, struct record_iter *it, struct slice batch,
+                           const struct batch_head *h, struct buf *scratch, struct werror *e)
+{
     struct slice body = slice_of(batch.p + BATCH_HEAD, batch.n - BATCH_HEAD);
 
     if (h->codec == BATCH_CODEC_ZSTD) {
-        enum werr rc;
+        enum werr rc = unzip(z, body, scratch, e);
 
-        buf_clear(scratch);
-        rc = zstd_unpack(NULL, body, LIMIT_UNZIPPED, scratch, e);
         if (rc != WERR_OK) {
             return rc;
         }

@@ -85,6 +85,11 @@ struct record_iter {
  */
 enum werr record_open(struct record_iter *it, struct slice batch, const struct batch_head *h,
                       struct buf *scratch, struct werror *e) WEIR_NODISCARD;
+/* The same with a reusable context: 2.3 instead of 15 us for a small batch. z NULL = its own. */
+struct zstd_ctx;
+enum werr record_open_with(struct zstd_ctx *z, struct record_iter *it, struct slice batch,
+                           const struct batch_head *h, struct buf *scratch,
+                           struct werror *e) WEIR_NODISCARD;
 bool record_next(struct record_iter *it, struct record *rec); /* false at the end or on it->err */
 bool record_header_next(struct slice *headers, struct slice *name, struct slice *value);
 
@@ -97,6 +102,8 @@ struct batch_builder {
     int64_t base_ts_ms;
     uint32_t max_ts_delta_ms;
     uint32_t count;
+    struct zstd_ctx
+        *z; /* borrowed, may be set after init: reused by batch_finish; NULL = its own */
 };
 struct record_header {
     struct slice name, value;
@@ -107,7 +114,11 @@ void batch_builder_reset(struct batch_builder *bb);
 /* Bytes that one more record would add at most; to decide when a batch is full. */
 size_t batch_record_bound(struct slice key, struct slice value, const struct record_header *hs,
                           size_t n);
-/* key.p / value.p NULL = nil. Timestamps before the first record's are clamped to it. */
+/*
+ * key.p / value.p NULL = nil. Timestamps before the first record's are clamped to it.
+ * WERR_BUFFER_FULL: finish this batch first. WERR_TOO_LARGE: the record fits into no batch, or its
+ * headers are over LIMIT_HEADERS or LIMIT_HEADER_BYTES. WERR_MISUSE: a header's name is not UTF-8.
+ */
 enum werr batch_add(struct batch_builder *bb, int64_t ts_ms, struct slice key, struct slice value,
                     const struct record_header *hs, size_t n) WEIR_NODISCARD;
 struct batch_producer {

@@ -5,6 +5,7 @@
 #include "proto/batch.h"
 #include "proto/compress.h"
 #include "proto/crc32c.h"
+#include "proto/mpread.h"
 #include "proto/mpwrite.h"
 
 enum { BYTES_HEAD = 5, RECORD_HEAD = 1 + 5, MIN_ZIP_BYTES = 1024 };
@@ -26,20 +27,34 @@ void batch_builder_reset(struct batch_builder *bb)
     bb->max_ts_delta_ms = 0;
 }
 
-static size_t headers_bound(const struct record_header *hs, size_t n)
+/* Exactly what the map of headers takes on the wire. */
+static size_t headers_bytes(const struct record_header *hs, size_t n)
 {
-    size_t sum = 3;
+    size_t sum = n < 16 ? 1 : 3; /* fixmap or map16; an absent map is one nil */
 
     for (size_t i = 0; i < n; i++) {
-        sum += hs[i].name.n + hs[i].value.n + (size_t)2 * BYTES_HEAD;
+        size_t name = hs[i].name.n, value = hs[i].value.n;
+
+        sum += name + (name < 32 ? 1 : name <= UINT8_MAX ? 2 : name <= UINT16_MAX ? 3 : BYTES_HEAD);
+        sum += value + (value <= UINT8_MAX ? 2 : value <= UINT16_MAX ? 3 : BYTES_HEAD);
     }
     return sum;
+}
+
+static bool valid_headers(const struct record_header *hs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (utf8_prefix(hs[i].name) != hs[i].name.n) {
+            return false;
+        }
+    }
+    return true;
 }
 
 size_t batch_record_bound(struct slice key, struct slice value, const struct record_header *hs,
                           size_t n)
 {
-    return RECORD_HEAD + (size_t)2 * BYTES_HEAD + key.n + value.n + headers_bound(hs, n);
+    return RECORD_HEAD + (size_t)2 * BYTES_HEAD + key.n + value.n + headers_bytes(hs, n);
 }
 
 static uint8_t *put_uint32(uint8_t *p, uint32_t v)
@@ -87,12 +102,17 @@ static uint32_t ts_delta(struct batch_builder *bb, int64_t ts_ms)
 {
     int64_t d;
 
+    if (ts_ms < 0) {
+        ts_ms = 0;
+    } else if (ts_ms > (int64_t)LIMIT_UINT) {
+        ts_ms = (int64_t)LIMIT_UINT;
+    }
     if (bb->count == 0) {
-        bb->base_ts_ms = ts_ms < 0 ? 0 : ts_ms;
+        bb->base_ts_ms = ts_ms;
     }
     d = ts_ms - bb->base_ts_ms;
     if (d < 0) {
-        d = 0;
+        return 0;
     }
     return d > UINT32_MAX ? UINT32_MAX : (uint32_t)d;
 }
@@ -101,19 +121,26 @@ enum werr batch_add(struct batch_builder *bb, int64_t ts_ms, struct slice key, s
                     const struct record_header *hs, size_t n)
 {
     uint32_t delta;
+    size_t need;
     uint8_t *p;
 
     if (bb->count >= LIMIT_BATCH_RECORDS) {
         return WERR_BUFFER_FULL;
     }
-    if (n > LIMIT_HEADERS || (n != 0 && headers_bound(hs, n) > LIMIT_HEADER_BYTES) ||
-        key.n > UINT32_MAX / 4 || value.n > UINT32_MAX / 4) {
+    if (n > LIMIT_HEADERS || (n != 0 && headers_bytes(hs, n) > LIMIT_HEADER_BYTES) ||
+        key.n > LIMIT_BATCH || value.n > LIMIT_BATCH) {
         return WERR_TOO_LARGE;
     }
-    if (!buf_reserve(&bb->b,
-                     (bb->b.len == 0 ? BATCH_HEAD : 0) + batch_record_bound(key, value, hs, n))) {
+    if (!valid_headers(hs, n)) {
+        return WERR_MISUSE;
+    }
+    need = (bb->b.len == 0 ? BATCH_HEAD : 0) + batch_record_bound(key, value, hs, n);
+    if (bb->b.limit != 0 && bb->b.len + need > bb->b.limit) {
+        return bb->count != 0 ? WERR_BUFFER_FULL : WERR_TOO_LARGE;
+    }
+    if (!buf_reserve(&bb->b, need)) {
         bb->b.failed = false; /* what is there stays good */
-        return bb->b.limit != 0 && bb->count != 0 ? WERR_BUFFER_FULL : WERR_TOO_LARGE;
+        return WERR_NOMEM;
     }
     if (bb->b.len == 0) {
         bb->b.len = BATCH_HEAD;
@@ -155,11 +182,11 @@ static enum werr try_zip(const struct batch_builder *bb, struct buf *zip, bool *
     }
     buf_clear(zip);
     buf_put(zip, room, sizeof room);
-    rc = zstd_pack(NULL, body, zip);
+    rc = zstd_pack(bb->z, body, zip);
     if (rc == WERR_OK) {
         size_t packed = zip->len - BATCH_HEAD;
 
-        *zipped = packed <= body.n - body.n / 10 && body.n / LIMIT_ZSTD_RATIO <= packed;
+        *zipped = packed <= body.n - body.n / 10 && body.n <= packed * LIMIT_ZSTD_RATIO;
     }
     return rc;
 }

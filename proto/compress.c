@@ -79,7 +79,7 @@ static enum werr check_header(struct slice in, size_t max, uint64_t *content, st
         return werror_set(e, WERR_CORRUPT, "zstd: content of %llu bytes, limit %zu",
                           h.frameContentSize, max);
     }
-    if (h.frameContentSize / LIMIT_ZSTD_RATIO > in.n) {
+    if (h.frameContentSize > (uint64_t)in.n * LIMIT_ZSTD_RATIO) {
         return werror_set(e, WERR_CORRUPT, "zstd: ratio over %d (%zu bytes claim %llu)",
                           LIMIT_ZSTD_RATIO, in.n, h.frameContentSize);
     }
@@ -98,13 +98,13 @@ static enum werr check_header(struct slice in, size_t max, uint64_t *content, st
 enum werr zstd_unpack(struct zstd_ctx *z, struct slice in, size_t max, struct buf *out,
                       struct werror *e)
 {
-    uint64_t content;
+    uint64_t content = 0;
     size_t n;
 
     if (check_header(in, max, &content, e) != WERR_OK) {
         return WERR_CORRUPT;
     }
-    if (!buf_reserve(out, content)) {
+    if (!buf_reserve(out, content + 1)) { /* + 1: memory to point at even for empty content */
         return werror_set(e, WERR_NOMEM, "zstd: no memory for %llu bytes",
                           (unsigned long long)content);
     }

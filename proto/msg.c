@@ -84,21 +84,43 @@ struct slice str_or_nil(struct mpread *r, size_t max)
 
 enum werr read_options(struct mpread *r, option_fn fn, void *arg, struct werror *e)
 {
+    struct slice seen[LIMIT_OPTIONS];
     uint32_t pairs;
 
     if (mpread_nil(r)) {
         return WERR_OK;
     }
     pairs = mpread_map(r);
+    if (pairs > LIMIT_OPTIONS) {
+        mpread_fail(r, "too many options");
+    }
     for (uint32_t i = 0; i < pairs && r->err == WERR_OK; i++) {
         struct slice key = mpread_str(r, TEXT_BYTES);
 
-        if (r->err == WERR_OK && !fn(arg, key, r)) {
+        for (uint32_t k = 0; k < i; k++) {
+            if (slice_eq(seen[k], key)) {
+                mpread_fail(r, "option twice");
+            }
+        }
+        seen[i] = key;
+        if (r->err == WERR_OK && !mpread_nil(r) && !fn(arg, key, r)) {
             return werror_set(e, WERR_UNSUPPORTED_FIELD, "option %.*s is not known to this version",
                               (int)key.n, (const char *)key.p);
         }
     }
     return read_error(r, e);
+}
+
+uint32_t list_skip(struct mpread *r, struct mpread *view)
+{
+    uint32_t n = mpread_array(r);
+
+    list_begin(view, r);
+    for (uint32_t i = 0; i < n && r->err == WERR_OK; i++) {
+        (void)mpread_skip(r);
+    }
+    list_end(view, r);
+    return n;
 }
 
 enum werr read_item_error(struct mpread *r, struct werror *err, enum werr_class *cls,
@@ -149,7 +171,7 @@ void msg_put_hello(struct buf *b, uint32_t corr, const struct msg_hello *m)
     frame_end(b, at, 0);
 }
 
-/* auth, data, ns and want are known by name; what they would ask for does not exist yet. */
+/* want = wishes a server may ignore. auth, data and ns ask for what does not exist yet. */
 static bool hello_option(void *arg, struct slice key, struct mpread *r)
 {
     (void)arg;
@@ -157,9 +179,7 @@ static bool hello_option(void *arg, struct slice key, struct mpread *r)
         (void)mpread_skip(r);
         return true;
     }
-    return (slice_eq(key, slice_str("auth")) || slice_eq(key, slice_str("data")) ||
-            slice_eq(key, slice_str("ns"))) &&
-           mpread_nil(r);
+    return false;
 }
 
 enum werr msg_get_hello(struct mpread *r, struct msg_hello *m, struct werror *e)
@@ -344,7 +364,7 @@ enum werr msg_get_init_producer(struct mpread *r, struct msg_init_producer *m, s
     if (left > 0) {
         left--;
         m->name = str_or_nil(r, SIZE_MAX);
-        if (m->name.n != 0 && name_check(m->name, false, e) != WERR_OK) {
+        if (m->name.p != NULL && name_check(m->name, false, e) != WERR_OK) {
             return WERR_INVALID_CONFIG;
         }
     }

@@ -18,13 +18,13 @@ void msg_put_produce_head(struct buf *b, uint32_t corr, const struct msg_produce
     frame_end(b, at, m->batch.n);
 }
 
-/* deliver_at, if_last_offset and ttl are reserved: absent or nil today. */
+/* deliver_at, if_last_offset and ttl are reserved names: no option exists yet. */
 static bool produce_option(void *arg, struct slice key, struct mpread *r)
 {
     (void)arg;
-    return (slice_eq(key, slice_str("deliver_at")) || slice_eq(key, slice_str("if_last_offset")) ||
-            slice_eq(key, slice_str("ttl"))) &&
-           mpread_nil(r);
+    (void)key;
+    (void)r;
+    return false;
 }
 
 enum werr msg_get_produce(struct mpread *r, struct msg_produce *m, struct werror *e)
@@ -143,7 +143,7 @@ enum werr msg_get_fetch(struct mpread *r, struct msg_fetch *m, struct werror *e)
         return werror_set(e, WERR_TOO_LARGE, "fetch of %u partitions, limit %d", m->n_parts,
                           LIMIT_FETCH_PARTITIONS);
     }
-    m->parts = *r;
+    list_begin(&m->parts, r);
     for (uint32_t i = 0; i < m->n_parts && r->err == WERR_OK; i++) {
         struct msg_fetch_part p;
         enum werr rc = read_fetch_part(r, &p, e);
@@ -152,12 +152,13 @@ enum werr msg_get_fetch(struct mpread *r, struct msg_fetch *m, struct werror *e)
             return rc;
         }
     }
+    list_end(&m->parts, r);
     return args_end(r, left, e);
 }
 
 bool msg_next_fetch_part(struct mpread *r, struct msg_fetch_part *p)
 {
-    return read_fetch_part(r, p, NULL) == WERR_OK;
+    return list_next(r) && read_fetch_part(r, p, NULL) == WERR_OK;
 }
 
 /* ---- FETCH, response ---- */
@@ -235,9 +236,14 @@ enum werr msg_get_list_offsets(struct mpread *r, uint32_t *n, struct werror *e)
 {
     uint32_t left = args_begin(r, 1);
     struct mpread list;
+    enum werr end;
 
     *n = mpread_array(r);
-    list = *r;
+    if (r->err == WERR_OK && *n > LIMIT_OFFSET_SPECS) {
+        return werror_set(e, WERR_TOO_LARGE, "%u offsets asked for, limit %d", *n,
+                          LIMIT_OFFSET_SPECS);
+    }
+    list_begin(&list, r);
     for (uint32_t i = 0; i < *n && r->err == WERR_OK; i++) {
         struct msg_offset_spec s;
         enum werr rc = read_spec(r, &s, e);
@@ -246,16 +252,17 @@ enum werr msg_get_list_offsets(struct mpread *r, uint32_t *n, struct werror *e)
             return rc;
         }
     }
-    if (args_end(r, left, e) != WERR_OK) {
-        return e != NULL ? e->code : WERR_MALFORMED;
+    list_end(&list, r);
+    end = args_end(r, left, e);
+    if (end == WERR_OK) {
+        *r = list; /* ready for msg_next_offset_spec */
     }
-    *r = list; /* ready for msg_next_offset_spec */
-    return WERR_OK;
+    return end;
 }
 
 bool msg_next_offset_spec(struct mpread *r, struct msg_offset_spec *s)
 {
-    return read_spec(r, s, NULL) == WERR_OK;
+    return list_next(r) && read_spec(r, s, NULL) == WERR_OK;
 }
 
 void msg_put_list_offsets_ok(struct buf *b, uint32_t corr, const struct msg_offset *o, size_t n)

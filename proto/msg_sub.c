@@ -44,7 +44,7 @@ static enum werr read_sub_parts(struct mpread *r, struct mpread *view, uint32_t 
         return werror_set(e, WERR_TOO_LARGE, "%u partitions in a subscription, limit %d", *n,
                           LIMIT_SUB_PARTITIONS);
     }
-    *view = *r;
+    list_begin(view, r);
     for (uint32_t i = 0; i < *n && r->err == WERR_OK; i++) {
         struct msg_sub_part p;
         enum werr rc = read_sub_part(r, &p, e);
@@ -53,12 +53,13 @@ static enum werr read_sub_parts(struct mpread *r, struct mpread *view, uint32_t 
             return rc;
         }
     }
+    list_end(view, r);
     return read_error(r, e);
 }
 
 bool msg_next_sub_part(struct mpread *r, struct msg_sub_part *p)
 {
-    return read_sub_part(r, p, NULL) == WERR_OK;
+    return list_next(r) && read_sub_part(r, p, NULL) == WERR_OK;
 }
 
 /* ---- SUBSCRIBE ---- */
@@ -186,7 +187,11 @@ enum werr msg_get_sub_update(struct mpread *r, struct msg_sub_update *m, struct 
         return rc;
     }
     m->n_drop = mpread_array(r);
-    m->drop = *r;
+    if (r->err == WERR_OK && m->n_drop > LIMIT_SUB_PARTITIONS) {
+        return werror_set(e, WERR_TOO_LARGE, "%u partitions dropped, limit %d", m->n_drop,
+                          LIMIT_SUB_PARTITIONS);
+    }
+    list_begin(&m->drop, r);
     for (uint32_t i = 0; i < m->n_drop && r->err == WERR_OK; i++) {
         uint64_t tid;
         uint32_t p;
@@ -196,12 +201,13 @@ enum werr msg_get_sub_update(struct mpread *r, struct msg_sub_update *m, struct 
             return rc;
         }
     }
+    list_end(&m->drop, r);
     return args_end(r, left, e);
 }
 
 bool msg_next_drop(struct mpread *r, uint64_t *tid, uint32_t *p)
 {
-    return read_drop(r, tid, p, NULL) == WERR_OK;
+    return list_next(r) && read_drop(r, tid, p, NULL) == WERR_OK;
 }
 
 /* ---- DELIVER ---- */

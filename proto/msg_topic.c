@@ -48,7 +48,7 @@ static bool metadata_option(void *arg, struct slice key, struct mpread *r)
         return true;
     }
     if (slice_eq(key, slice_str("limit"))) {
-        m->limit = (uint32_t)mpread_uint(r, 1000);
+        m->limit = (uint32_t)mpread_uint(r, LIMIT_METADATA_TOPICS);
         return true;
     }
     return false;
@@ -64,10 +64,15 @@ enum werr msg_get_metadata(struct mpread *r, struct msg_metadata *m, struct werr
         if (!mpread_nil(r)) {
             m->all = false;
             m->n_names = mpread_array(r);
-            m->names = *r;
+            if (r->err == WERR_OK && m->n_names > LIMIT_METADATA_TOPICS) {
+                return werror_set(e, WERR_TOO_LARGE, "%u topics asked for, limit %d", m->n_names,
+                                  LIMIT_METADATA_TOPICS);
+            }
+            list_begin(&m->names, r);
             for (uint32_t i = 0; i < m->n_names; i++) {
                 (void)mpread_str(r, LIMIT_FRAME);
             }
+            list_end(&m->names, r);
         }
     }
     if (left > 0) {
@@ -151,24 +156,20 @@ enum werr msg_get_metadata_ok(struct mpread *r, struct msg_metadata_ok *m, struc
     uint32_t left = result_begin(r, 4);
 
     m->version = mpread_uint(r, LIMIT_UINT);
-    m->n_brokers = mpread_array(r);
-    m->brokers = *r;
-    for (uint32_t i = 0; i < m->n_brokers; i++) {
-        (void)mpread_skip(r);
-    }
-    m->n_topics = mpread_array(r);
-    m->topics = *r;
-    for (uint32_t i = 0; i < m->n_topics; i++) {
-        (void)mpread_skip(r);
-    }
+    m->n_brokers = list_skip(r, &m->brokers);
+    m->n_topics = list_skip(r, &m->topics);
     m->next = str_or_nil(r, LIMIT_NAME);
     return result_end(r, left, e);
 }
 
 bool msg_next_broker(struct mpread *r, uint32_t *id, struct slice *host, uint32_t *port)
 {
-    uint32_t left = result_begin(r, 3);
+    uint32_t left;
 
+    if (!list_next(r)) {
+        return false;
+    }
+    left = result_begin(r, 3);
     *id = (uint32_t)mpread_uint(r, UINT32_MAX);
     *host = mpread_str(r, HOST_BYTES);
     *port = (uint32_t)mpread_uint(r, UINT16_MAX);
@@ -177,24 +178,20 @@ bool msg_next_broker(struct mpread *r, uint32_t *id, struct slice *host, uint32_
 
 bool msg_next_topic(struct mpread *r, struct msg_topic_meta *t)
 {
-    uint32_t left = result_begin(r, 6);
+    uint32_t left;
     enum werr_class cls;
 
+    if (!list_next(r)) {
+        return false;
+    }
+    left = result_begin(r, 6);
     *t = (struct msg_topic_meta){0};
     topic_config_defaults(&t->conf);
     t->name = mpread_str(r, LIMIT_FRAME);
     t->tid = mpread_uint(r, LIMIT_UINT);
     (void)read_item_error(r, &t->err, &cls, NULL);
-    t->n_parts = mpread_array(r);
-    t->parts = *r;
-    for (uint32_t i = 0; i < t->n_parts; i++) {
-        (void)mpread_skip(r);
-    }
-    t->n_slots = mpread_array(r);
-    t->slots = *r;
-    for (uint32_t i = 0; i < t->n_slots; i++) {
-        (void)mpread_skip(r);
-    }
+    t->n_parts = list_skip(r, &t->parts);
+    t->n_slots = list_skip(r, &t->slots);
     if (topic_config_get(r, false, &t->conf, NULL) != WERR_OK) {
         mpread_fail(r, "bad topic settings");
     }
@@ -203,8 +200,12 @@ bool msg_next_topic(struct mpread *r, struct msg_topic_meta *t)
 
 bool msg_next_part(struct mpread *r, struct msg_part_meta *p)
 {
-    uint32_t left = result_begin(r, 3);
+    uint32_t left;
 
+    if (!list_next(r)) {
+        return false;
+    }
+    left = result_begin(r, 3);
     p->p = (uint32_t)mpread_uint(r, LIMIT_PARTITIONS - 1);
     p->broker = (uint32_t)mpread_uint(r, UINT32_MAX);
     p->epoch = (uint32_t)mpread_uint(r, UINT32_MAX);
@@ -213,8 +214,12 @@ bool msg_next_part(struct mpread *r, struct msg_part_meta *p)
 
 bool msg_next_slot_run(struct mpread *r, struct msg_slot_run *s)
 {
-    uint32_t left = result_begin(r, 2);
+    uint32_t left;
 
+    if (!list_next(r)) {
+        return false;
+    }
+    left = result_begin(r, 2);
     s->count = (uint32_t)mpread_uint(r, LIMIT_SLOTS);
     s->p = (uint32_t)mpread_uint(r, LIMIT_PARTITIONS - 1);
     return result_end(r, left, NULL) == WERR_OK;
@@ -409,18 +414,18 @@ enum werr msg_get_topic_describe_ok(struct mpread *r, struct msg_topic_describe_
     if (rc != WERR_OK) {
         return rc;
     }
-    m->n_parts = mpread_array(r);
-    m->parts = *r;
-    for (uint32_t i = 0; i < m->n_parts; i++) {
-        (void)mpread_skip(r);
-    }
+    m->n_parts = list_skip(r, &m->parts);
     return result_end(r, left, e);
 }
 
 bool msg_next_part_stat(struct mpread *r, struct msg_part_stat *p)
 {
-    uint32_t left = result_begin(r, 6);
+    uint32_t left;
 
+    if (!list_next(r)) {
+        return false;
+    }
+    left = result_begin(r, 6);
     p->p = (uint32_t)mpread_uint(r, LIMIT_PARTITIONS - 1);
     p->epoch = (uint32_t)mpread_uint(r, UINT32_MAX);
     p->log_start = mpread_uint(r, LIMIT_UINT);

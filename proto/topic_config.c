@@ -225,9 +225,9 @@ static enum werr get_one(struct mpread *r, const struct row *row, struct topic_c
     char text[64];
 
     if (mpread_peek(r) == MP_STR) {
-        struct slice s = mpread_str(r, SIZE_MAX);
+        struct slice s = mpread_str(r, sizeof text - 1);
 
-        snprintf(text, sizeof text, "%.*s", (int)(s.n < 60 ? s.n : 60), (const char *)s.p);
+        snprintf(text, sizeof text, "%.*s", (int)s.n, (const char *)s.p);
         return r->err == WERR_OK ? set_text(c, row, text, e)
                                  : werror_set(e, WERR_MALFORMED, "%s: %s", row->name, r->what);
     }
@@ -265,7 +265,16 @@ enum werr topic_config_get(struct mpread *r, bool strict, struct topic_config *c
             (void)mpread_skip(r);
             continue;
         }
-        if (strict && (c->set & (uint32_t)row->bit) != 0) {
+        if (!strict) {
+            struct slice one = mpread_skip(r);
+            struct mpread v;
+
+            /* a value that only a later version knows leaves the default */
+            mpread_init(&v, one.p, one.n);
+            (void)get_one(&v, row, c, NULL);
+            continue;
+        }
+        if ((c->set & (uint32_t)row->bit) != 0) {
             return werror_set(e, WERR_MALFORMED, "%s given twice", row->name);
         }
         rc = get_one(r, row, c, e);
