@@ -127,11 +127,13 @@ enum werr batch_add(struct batch_builder *bb, int64_t ts_ms, struct slice key, s
     if (bb->count >= LIMIT_BATCH_RECORDS) {
         return WERR_BUFFER_FULL;
     }
-    if (n > LIMIT_HEADERS || (n != 0 && headers_bytes(hs, n) > LIMIT_HEADER_BYTES) ||
-        key.n > LIMIT_BATCH || value.n > LIMIT_BATCH) {
+    if (key.n > LIMIT_BATCH || value.n > LIMIT_BATCH) {
         return WERR_TOO_LARGE;
     }
-    if (!valid_headers(hs, n)) {
+    if (n != 0 && (n > LIMIT_HEADERS || headers_bytes(hs, n) > LIMIT_HEADER_BYTES)) {
+        return WERR_TOO_LARGE;
+    }
+    if (n != 0 && !valid_headers(hs, n)) {
         return WERR_MISUSE;
     }
     need = (bb->b.len == 0 ? BATCH_HEAD : 0) + batch_record_bound(key, value, hs, n);
