@@ -402,6 +402,7 @@ int main(int argc, char **argv)
     if (nftw(p.dir, cut_one, 16, FTW_PHYS) != 0) {
         die(p.dir);
     }
+    walking = NULL;
     (void)snprintf(from, sizeof from, "%s/log", p.state);
     (void)snprintf(to, sizeof to, "%s/log.applied", p.state);
     if (rename(from, to) != 0) {
