@@ -29,9 +29,10 @@ struct board_orders {
 };
 
 struct board_worker {
-    _Atomic uint64_t sent, acked, failed, unknown; /* producers */
-    _Atomic uint64_t delivered;                    /* consumers */
-    _Atomic uint64_t bytes;                        /* keys and values sent or delivered */
+    _Alignas(64) _Atomic uint64_t sent; /* producers, as the next three; a cache line each */
+    _Atomic uint64_t acked, failed, unknown;
+    _Atomic uint64_t delivered; /* consumers */
+    _Atomic uint64_t bytes;     /* keys and values sent or delivered */
 };
 
 struct board {

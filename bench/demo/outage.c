@@ -1,4 +1,7 @@
+#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "bench/demo/director.h"
 #include "bench/demo/plot.h"
@@ -20,19 +23,33 @@ static uint64_t kill_point(const struct options *o, uint32_t n)
     return per_burst * burst + per_burst / 4 + jitter % (per_burst / 3 + 1);
 }
 
+/* Leaves the directory as a power cut would, and tells what that took. */
 static int cut_power(struct director *d)
 {
-    char apply[DEMO_PATH_BYTES + 32], seed[32];
+    char apply[DEMO_PATH_BYTES + 32], seed[32], said[160] = "";
+    int fds[2];
     pid_t pid;
+    ssize_t n;
 
     (void)snprintf(apply, sizeof apply, "%s/powerloss-apply", d->options.bin_dir);
     (void)snprintf(seed, sizeof seed, "%llu",
                    (unsigned long long)(d->options.seed + d->facts.kills));
+    if (pipe2(fds, O_CLOEXEC) != 0) {
+        return director_fail(d, "no pipe for powerloss-apply");
+    }
     pid = proc_start((const char *const[]){apply, "--dir", d->data, "--state", d->state, "--data",
                                            d->options.power_data, "--names", d->options.power_names,
                                            "--seed", seed, NULL},
-                     &(struct proc_setup){.log_path = d->log, .out_fd = -1, .keep_fd = -1});
-    return pid > 0 && proc_wait(pid) == 0 ? 0 : director_fail(d, "powerloss-apply failed");
+                     &(struct proc_setup){.log_path = d->log, .out_fd = fds[1], .keep_fd = -1});
+    close(fds[1]);
+    n = read(fds[0], said, sizeof said - 1); /* one line, written at its end */
+    close(fds[0]);
+    if (pid < 0 || proc_wait(pid) != 0 || n <= 0) {
+        return director_fail(d, "powerloss-apply failed");
+    }
+    said[strcspn(said, "\n")] = '\0';
+    view_event(&d->view, director_now_s(d), false, "%s", said);
+    return 0;
 }
 
 static int kill_server(struct director *d)

@@ -23,7 +23,7 @@ int setup_directory(struct director *d)
     if (realpath(d->options.dir, real) == NULL || strlen(real) > 300) {
         return director_fail(d, "the directory for temporary files is not there");
     }
-    (void)snprintf(d->work, sizeof d->work, "%s/weir-demo-XXXXXX", real);
+    (void)snprintf(d->work, sizeof d->work, "%.300s/weir-demo-XXXXXX", real);
     if (mkdtemp(d->work) == NULL) {
         d->work[0] = '\0';
         return director_fail(d, "cannot make a temporary directory");

@@ -77,9 +77,19 @@ static void test_numbers(void **state)
     assert_string_equal(long_number(b, 123456), "123,456");
 }
 
+/* Aligned as a mapping is. */
+static struct board *new_board(void)
+{
+    struct board *b = aligned_alloc(64, sizeof *b);
+
+    assert_non_null(b);
+    memset(b, 0, sizeof *b);
+    return b;
+}
+
 static void test_lag_is_the_age_of_the_oldest_unread(void **state)
 {
-    struct board *b = calloc(1, sizeof *b);
+    struct board *b = new_board();
     struct series *s = calloc(1, sizeof *s);
     const uint64_t sec = UINT64_C(1000000000);
 
@@ -107,7 +117,7 @@ static void test_lag_is_the_age_of_the_oldest_unread(void **state)
 
 static void test_samples_and_columns(void **state)
 {
-    struct board *b = calloc(1, sizeof *b);
+    struct board *b = new_board();
     struct series *s = calloc(1, sizeof *s);
     double columns[4];
 

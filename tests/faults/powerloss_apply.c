@@ -408,10 +408,10 @@ int main(int argc, char **argv)
     if (rename(from, to) != 0) {
         die(to);
     }
-    printf("power loss: data=%s names=%s: %ju bytes in %u files were not synced, %u overwrites and "
-           "%u name changes undone\n",
-           data[p.data], names[p.names], p.cut_bytes, p.cut_files, p.undone_overwrites,
-           p.undone_names);
+    printf(
+        "%ju bytes in %u files were not synced (%s); %u overwrites, %u name changes undone (%s)\n",
+        p.cut_bytes, p.cut_files, data[p.data], p.undone_overwrites, p.undone_names,
+        names[p.names]);
     for (size_t i = 0; i < p.n_changes; i++) {
         free(p.changes[i].path);
     }
