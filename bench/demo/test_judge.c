@@ -269,6 +269,14 @@ static void test_misplaced(void **state)
     got(&s, 1, 9, 2, 7); /* acknowledged at 7 */
     run(&s);
     assert_only(&s, JUDGE_MISPLACED, 1);
+
+    setup_sent(&s);
+    sent(&s, 1, 8, 0, 8);
+    got_range(&s, 0, 0, 8);
+    got_range(&s, 1, 0, 8);
+    got(&s, 1, 8, 1, 8); /* the right offset in the wrong partition */
+    run(&s);
+    assert_only(&s, JUDGE_MISPLACED, 1);
 }
 
 static void test_unknown_may_appear_once_or_never(void **state)
