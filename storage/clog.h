@@ -30,9 +30,10 @@ enum clog_caps {
     CLOG_ELECTS = 4, /* the engine picks the owner (reserved) */
 };
 
-/* Called by the driver, from any of its threads, in append order, never inside append(). */
+/* Called by the driver, from any of its threads, in append order, one at a time. */
 struct clog_cb {
-    /* The record is in the operating system (survives kill -9). Always before appended(). */
+    /* The record is in the operating system (survives kill -9). Before appended(), or not at all;
+     * may be called inside append(), which appended() may not. */
     void (*written)(void *arg, uint64_t tag);
     /* The record is durable, or failed: WERR_OK, WERR_STORAGE_FULL (not in the log),
      * WERR_INDETERMINATE. */
@@ -53,6 +54,9 @@ struct clog_ops {
      * Called by the committer thread only. Takes over nothing: `rec` is borrowed until the call
      * returns. lazy = nobody waits for durability: the driver may delay the sync up to 100 ms.
      * more = the committer has more work queued (the driver chooses its pipeline by it).
+     * WERR_OK: taken, its outcome comes by appended(). Anything else: failed at once, no callback
+     * for this tag; the codes are those of appended(), WERR_IO counts as WERR_INDETERMINATE.
+     * After WERR_STORAGE_FULL the committer tries again later, with the same position.
      */
     enum werr (*append)(struct clog *l, uint64_t tag, enum clog_kind kind, struct clog_pos pos,
                         struct slice rec, bool lazy, bool more);
@@ -64,8 +68,13 @@ struct clog_ops {
      */
     enum werr (*replay)(struct clog *l, struct clog_pos from, clog_record_fn fn, void *arg,
                         struct werror *e);
-    /* Syncs everything, stops threads. No callback after it returns. */
+    /* Syncs everything, stops threads. No callback after it returns. Frees l. */
     void (*close)(struct clog *l);
+    /*
+     * Only in drivers without threads (FRONT_STEPPED): syncs everything appended; callbacks run
+     * inside. NULL in drivers with threads.
+     */
+    void (*step_sync)(struct clog *l);
 };
 
 struct clog {

@@ -22,6 +22,18 @@ enum werr front_open(struct store **out, struct kv *k, struct clog *l, enum fron
                      const struct store_conf *conf, const struct kv_floor *floor,
                      struct werror *e) WEIR_NODISCARD;
 
+/*
+ * FRONT_STEPPED: nothing happens but in these (store_mem.h gives them to tests). write = one group
+ * of everything submitted (a roll ends a group) to the log; sync = the log, reads and helper jobs.
+ */
+void front_step_write(struct store *st);
+void front_step_sync(struct store *st);
+/* Drops the store without committing or completing anything. The drivers must not sync in close. */
+void front_abandon(struct store *st);
+/* The drivers, borrowed: for whoever opened the store. */
+struct kv *front_kv(struct store *st);
+struct clog *front_clog(struct store *st);
+
 /* META_APPLIED's value: rewritten by every record. */
 struct applied {
     uint64_t epoch, lsn;

@@ -4,6 +4,7 @@
  * Order-preserving key bytes (all big-endian) and the registry of every row kind in the store.
  * docs/STORAGE_FORMAT.md is the normative text.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/buf.h"
@@ -35,7 +36,8 @@ enum meta_tag {
     META_IDENTITY = 'i', /* "i"                -> format version, store uuid, shard, table ids */
     META_START = 'l',    /* l partition u32    -> log start offset (after a trim) */
     META_DROPPED = 'x',  /* x partition u32    -> partition dropped, its ranges are dead */
-    META_RANGE = 'r',    /* r bucket | partition -> where a bucket's survivors went (HOLD) */
+    META_RANGE = 'r',    /* r bucket | partition -> how far a bucket's survivors went to HOLD */
+    META_GAP = 'h',      /* h partition u32 | first u64 -> next: a hole accepted after data loss */
     /* rows of the broker core */
     META_TOPIC = 't',    /* t tid u64          -> topic record */
     META_COUNTERS = 'c', /* "c"                -> next tid, next partition, next producer id */
@@ -44,5 +46,35 @@ enum meta_tag {
     META_GROUP = 'g',    /* reserved: groups, floors, leases */
     META_TIMER = 'T',    /* reserved: T due | kind | ref */
 };
+
+/* True for the tables that hold batches (LOG_*, HOLD). */
+static inline bool table_is_log(enum store_table t)
+{
+    return (t >= TABLE_LOG_1D && t <= TABLE_LOG_FOREVER) || t == TABLE_HOLD;
+}
+
+/* True for the tags of the first group: rows that only the store itself writes. */
+bool meta_tag_is_own(uint8_t tag);
+
+/* A small key, built in place. */
+struct meta_key {
+    uint8_t p[17];
+    uint8_t n;
+};
+struct meta_key meta_key(enum meta_tag tag);
+struct meta_key meta_key_32(enum meta_tag tag, uint32_t a);
+struct meta_key meta_key_32_32(enum meta_tag tag, uint32_t a, uint32_t b);
+struct meta_key meta_key_32_64(enum meta_tag tag, uint32_t a, uint64_t b);
+/* The log key of (bucket, partition, base_offset) in the same clothes. */
+struct meta_key log_meta_key(uint32_t bucket, uint32_t partition, uint64_t base_offset);
+/* Exclusive end of all rows of one bucket / of all keys that begin with k. */
+struct meta_key log_bucket_end(uint32_t bucket);
+struct meta_key meta_key_after(const struct meta_key *k);
+
+/* Borrows k. */
+static inline struct slice key_slice(const struct meta_key *k)
+{
+    return (struct slice){k->p, k->n};
+}
 
 #endif

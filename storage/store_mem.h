@@ -13,6 +13,18 @@ void memdisk_free(struct memdisk *d);
  */
 void memdisk_crash(struct memdisk *d, unsigned keep);
 
+/*
+ * Forgets the tables: the next open builds them from the log alone (nothing happens when
+ * memdisk_log_limit has cut the log).
+ */
+void memdisk_forget_tables(struct memdisk *d);
+/* Forgets applied log records while more than `bytes` of them are kept; 0 = keep all (default).
+ * For --dev: store_replay then begins later, and recovery rests on the tables. */
+void memdisk_log_limit(struct memdisk *d, uint64_t bytes);
+/* Follower: applies one record of store_replay. In order; records known already may come again. */
+enum werr memdisk_apply(struct memdisk *d, uint64_t lsn, struct slice rec,
+                        struct werror *e) WEIR_NODISCARD;
+
 enum store_mem_mode {
     STORE_MEM_THREADED, /* commit thread as in production, for TSan and --dev */
     STORE_MEM_STEPPED,  /* nothing happens until store_step(): one thread, deterministic */
@@ -41,6 +53,8 @@ struct store_fault {
     enum werr rc; /* WERR_IO or WERR_STORAGE_FULL */
     bool sticky, torn;
 };
-void store_mem_fault(struct store *st, const struct store_fault *f);
+void store_mem_fault(struct store *st, const struct store_fault *f); /* k = 0: no fault */
+/* Faults that have fired on this disk. */
+unsigned store_mem_faults_fired(struct store *st);
 
 #endif

@@ -1,0 +1,74 @@
+#include "storage/keys.h"
+
+void log_key(uint8_t out[LOG_KEY_BYTES], uint32_t bucket, uint32_t partition, uint64_t base_offset)
+{
+    put_be32(out, bucket);
+    put_be32(out + 4, partition);
+    put_be64(out + 8, base_offset);
+}
+
+void log_key_parse(const uint8_t *key, uint32_t *bucket, uint32_t *partition, uint64_t *base_offset)
+{
+    *bucket = be32(key);
+    *partition = be32(key + 4);
+    *base_offset = be64(key + 8);
+}
+
+bool meta_tag_is_own(uint8_t tag)
+{
+    return tag == META_APPLIED || tag == META_BUCKET || tag == META_IDENTITY || tag == META_START ||
+           tag == META_DROPPED || tag == META_RANGE || tag == META_GAP;
+}
+
+struct meta_key meta_key(enum meta_tag tag)
+{
+    return (struct meta_key){.p = {(uint8_t)tag}, .n = 1};
+}
+
+struct meta_key meta_key_32(enum meta_tag tag, uint32_t a)
+{
+    struct meta_key k = meta_key(tag);
+    put_be32(k.p + 1, a);
+    k.n = 5;
+    return k;
+}
+
+struct meta_key meta_key_32_32(enum meta_tag tag, uint32_t a, uint32_t b)
+{
+    struct meta_key k = meta_key_32(tag, a);
+    put_be32(k.p + 5, b);
+    k.n = 9;
+    return k;
+}
+
+struct meta_key meta_key_32_64(enum meta_tag tag, uint32_t a, uint64_t b)
+{
+    struct meta_key k = meta_key_32(tag, a);
+    put_be64(k.p + 5, b);
+    k.n = 13;
+    return k;
+}
+
+struct meta_key log_meta_key(uint32_t bucket, uint32_t partition, uint64_t base_offset)
+{
+    struct meta_key k = {.n = LOG_KEY_BYTES};
+    log_key(k.p, bucket, partition, base_offset);
+    return k;
+}
+
+struct meta_key log_bucket_end(uint32_t bucket)
+{
+    struct meta_key k = {.n = 4};
+    put_be32(k.p, bucket);
+    return meta_key_after(&k);
+}
+
+struct meta_key meta_key_after(const struct meta_key *k)
+{
+    struct meta_key a = *k;
+    while (a.n > 0 && a.p[a.n - 1] == 0xff)
+        a.n--;
+    if (a.n > 0)
+        a.p[a.n - 1]++;
+    return a; /* empty = no end, which a cursor takes as "to the end" */
+}
