@@ -1,0 +1,353 @@
+/*
+ * RocksDB's write-ahead log as the commit log. A write puts the record into log and memtable at
+ * once (FUSED); what remains is the sync. Two ways, chosen per record:
+ *
+ *   inline   nothing is waiting behind this record: the committer syncs itself - one thread, no
+ *            hand-over, best at low load;
+ *   handed   more is queued, or a sync runs already: the sync thread takes over, and the next
+ * record is built and written meanwhile.
+ *
+ * What can fail: the write (ENOSPC there means that the record is not in the log), or the sync
+ * (then nobody knows). Any failure but ENOSPC on write latches: a sync is never tried again,
+ * because the kernel may have dropped the pages that failed.
+ *
+ * Locks: clog.mu protects the fields below it. Callbacks run without it, on the committer (inline)
+ * or the sync thread; `calling` keeps them in append order.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "storage/alloc.h"
+#include "storage/clock.h"
+#include "storage/rep.h"
+#include "storage/rocks.h"
+#include "storage/rows.h"
+
+enum {
+    BEST_GROUP_BYTES = 1 << 20,
+    MAX_RECORD_BYTES = 16 << 20,
+    INLINE_BYTES = 256 << 10,
+};
+#define LAZY_NS ((int64_t)100 * 1000 * 1000)
+
+/* A record that was written and waits for its sync. */
+struct waiting {
+    struct waiting *next;
+    uint64_t tag;
+    struct clog_pos pos;
+};
+
+struct clog_rocks {
+    struct clog base;
+    struct rocks *rk;
+    rocksdb_writeoptions_t *write_options; /* no sync: the sync is a step of its own */
+    _Atomic uint64_t synced_lsn;
+
+    pthread_mutex_t mu;
+    pthread_cond_t kick;         /* for the sync thread */
+    pthread_cond_t idle;         /* for wait_idle */
+    struct waiting *head, *last; /* written, oldest first */
+    bool urgent;                 /* one of them is not lazy */
+    bool syncing;                /* somebody is in a sync, or delivers its callbacks */
+    bool stop, running;
+    enum werr failed;
+    pthread_t thread;
+};
+
+static struct clog_rocks *of(struct clog *l)
+{
+    return (struct clog_rocks *)(void *)l;
+}
+
+static enum werr sync_wal(struct clog_rocks *cr)
+{
+    char *msg = NULL;
+    struct werror e;
+
+    rocksdb_flush_wal(cr->rk->db, 1, &msg);
+    return rocks_error(msg, "sync", &e) == WERR_OK ? WERR_OK : WERR_INDETERMINATE;
+}
+
+/* Tells the committer about every record of the list, and frees it. */
+static void deliver(struct clog_rocks *cr, struct waiting *w, enum werr rc)
+{
+    while (w != NULL) {
+        struct waiting *next = w->next;
+
+        if (rc == WERR_OK) {
+            atomic_store(&cr->synced_lsn, w->pos.lsn);
+        }
+        cr->base.cb.appended(cr->base.cb_arg, w->tag, rc, w->pos);
+        free(w);
+        w = next;
+    }
+}
+
+/* With mu held and syncing set by the caller: takes all that is written, syncs, delivers. */
+static void sync_round(struct clog_rocks *cr)
+{
+    struct waiting *list = cr->head;
+    enum werr rc = cr->failed;
+
+    cr->head = cr->last = NULL;
+    cr->urgent = false;
+    pthread_mutex_unlock(&cr->mu);
+    if (rc == WERR_OK) {
+        rc = sync_wal(cr);
+    }
+    deliver(cr, list, rc);
+    pthread_mutex_lock(&cr->mu);
+    if (rc != WERR_OK && cr->failed == WERR_OK) {
+        cr->failed = rc;
+    }
+    cr->syncing = false;
+    pthread_cond_broadcast(&cr->idle);
+}
+
+/* Waits until there is something to sync that should not wait longer. False: nothing left, stop. */
+static bool wait_for_work(struct clog_rocks *cr)
+{
+    struct timespec until;
+    bool timed = false;
+
+    for (;;) {
+        if (cr->head != NULL && !cr->syncing && (cr->urgent || cr->stop)) {
+            return true;
+        }
+        if (cr->head == NULL && !cr->syncing && cr->stop) {
+            return false;
+        }
+        if (cr->head != NULL && !cr->syncing) { /* only lazy records: give them their time */
+            if (!timed) {
+                until = store_mono_abs(store_mono_ns() + LAZY_NS);
+                timed = true;
+            }
+            if (pthread_cond_timedwait(&cr->kick, &cr->mu, &until) != 0 && cr->head != NULL &&
+                !cr->syncing) {
+                return true;
+            }
+        } else {
+            timed = false;
+            pthread_cond_wait(&cr->kick, &cr->mu);
+        }
+    }
+}
+
+static void *sync_main(void *arg)
+{
+    struct clog_rocks *cr = arg;
+
+    pthread_mutex_lock(&cr->mu);
+    while (wait_for_work(cr)) {
+        cr->syncing = true;
+        sync_round(cr);
+    }
+    pthread_mutex_unlock(&cr->mu);
+    return NULL;
+}
+
+static enum werr write_record(struct clog_rocks *cr, struct slice rec, struct werror *e)
+{
+    rocksdb_writebatch_t *wb = rocksdb_writebatch_create_from((const char *)rec.p, rec.n);
+    char *msg = NULL;
+
+    rocksdb_write(cr->rk->db, cr->write_options, wb, &msg);
+    rocksdb_writebatch_destroy(wb);
+    return rocks_error(msg, "write", e);
+}
+
+static enum werr append(struct clog *l, uint64_t tag, enum clog_kind kind, struct clog_pos pos,
+                        struct slice rec, bool lazy, bool more)
+{
+    struct clog_rocks *cr = of(l);
+    struct waiting *w;
+    struct werror e;
+    enum werr rc;
+
+    (void)kind;
+    pthread_mutex_lock(&cr->mu);
+    rc = cr->failed;
+    pthread_mutex_unlock(&cr->mu);
+    if (rc == WERR_OK) {
+        rc = write_record(cr, rec, &e);
+    }
+    if (rc == WERR_STORAGE_FULL) {
+        return rc; /* RocksDB did not take it, and resumes by itself when there is space */
+    }
+    w = must_calloc(1, sizeof *w);
+    *w = (struct waiting){.tag = tag, .pos = pos};
+    pthread_mutex_lock(&cr->mu);
+    if (rc != WERR_OK) {
+        cr->failed = WERR_INDETERMINATE;
+        pthread_mutex_unlock(&cr->mu);
+        free(w);
+        return WERR_INDETERMINATE;
+    }
+    pthread_mutex_unlock(&cr->mu);
+    cr->base.cb.written(cr->base.cb_arg, tag);
+    pthread_mutex_lock(&cr->mu);
+    if (cr->last != NULL) {
+        cr->last->next = w;
+    } else {
+        cr->head = w;
+    }
+    cr->last = w;
+    cr->urgent = cr->urgent || !lazy;
+    if (!lazy && !more && !cr->syncing && rec.n <= INLINE_BYTES) {
+        cr->syncing = true;
+        sync_round(cr);
+    }
+    pthread_cond_signal(&cr->kick);
+    pthread_mutex_unlock(&cr->mu);
+    return WERR_OK;
+}
+
+static bool busy(struct clog *l)
+{
+    struct clog_rocks *cr = of(l);
+    bool yes;
+
+    pthread_mutex_lock(&cr->mu);
+    yes = (cr->syncing || cr->urgent) && cr->failed == WERR_OK && !cr->stop;
+    pthread_mutex_unlock(&cr->mu);
+    return yes;
+}
+
+static void wait_idle(struct clog *l)
+{
+    struct clog_rocks *cr = of(l);
+
+    pthread_mutex_lock(&cr->mu);
+    while ((cr->syncing || cr->urgent) && cr->failed == WERR_OK && !cr->stop) {
+        pthread_cond_wait(&cr->idle, &cr->mu);
+    }
+    pthread_mutex_unlock(&cr->mu);
+}
+
+/* The position of a record: META_APPLIED is a row of every record. */
+static bool record_pos(struct slice rec, struct clog_pos *pos)
+{
+    struct rep_iter it;
+    struct rep_op op;
+    struct applied at;
+    bool found = false;
+
+    if (rep_open(&it, rec, NULL) != WERR_OK) {
+        return false;
+    }
+    while (rep_next(&it, &op, NULL) == WERR_OK) {
+        if (op.kind == REP_PUT && op.table == TABLE_META && op.key.n == 1 &&
+            op.key.p[0] == META_APPLIED && applied_decode(op.value, &at, NULL) == WERR_OK) {
+            *pos = (struct clog_pos){at.epoch, at.lsn};
+            found = true;
+        }
+    }
+    return found;
+}
+
+/* What was there at open has been recovered from disk: it counts as synced. */
+static uint64_t recovered_lsn(struct rocks *rk)
+{
+    static const char key = META_APPLIED;
+    struct applied at = {0};
+    char *msg = NULL;
+    size_t n = 0;
+    char *v = rocksdb_get_cf(rk->db, rk->point_reads, rk->cf[TABLE_META], &key, 1, &n, &msg);
+
+    if (rocks_error(msg, "read position", NULL) != WERR_OK || v == NULL ||
+        applied_decode(slice_of(v, n), &at, NULL) != WERR_OK) {
+        at.lsn = 0;
+    }
+    rocksdb_free(v);
+    return at.lsn;
+}
+
+static enum werr replay(struct clog *l, struct clog_pos from, clog_record_fn fn, void *arg,
+                        struct werror *e)
+{
+    struct clog_rocks *cr = of(l);
+    uint64_t durable = atomic_load(&cr->synced_lsn);
+    rocksdb_wal_iterator_t *it;
+    char *msg = NULL;
+    enum werr rc;
+
+    it = rocksdb_get_updates_since(cr->rk->db, 0, NULL, &msg);
+    rc = rocks_error(msg, "replay", e);
+    if (rc != WERR_OK) {
+        return rc;
+    }
+    for (; rc == WERR_OK && rocksdb_wal_iter_valid(it); rocksdb_wal_iter_next(it)) {
+        uint64_t seq;
+        size_t n;
+        rocksdb_writebatch_t *wb = rocksdb_wal_iter_get_batch(it, &seq);
+        const char *data = rocksdb_writebatch_data(wb, &n);
+        struct slice rec = slice_of(data, n);
+        struct clog_pos pos;
+
+        if (record_pos(rec, &pos) && pos.lsn >= from.lsn && pos.lsn <= durable) {
+            rc = fn(arg, pos, CLOG_BATCH, rec);
+        }
+        rocksdb_writebatch_destroy(wb);
+    }
+    if (rc == WERR_OK) {
+        rocksdb_wal_iter_status(it, &msg);
+        rc = rocks_error(msg, "replay", e);
+    }
+    rocksdb_wal_iter_destroy(it);
+    return rc;
+}
+
+static void close_log(struct clog *l)
+{
+    struct clog_rocks *cr = of(l);
+
+    pthread_mutex_lock(&cr->mu);
+    cr->stop = true;
+    pthread_cond_broadcast(&cr->kick);
+    pthread_cond_broadcast(&cr->idle);
+    pthread_mutex_unlock(&cr->mu);
+    if (cr->running) {
+        pthread_join(cr->thread, NULL);
+    }
+    rocksdb_writeoptions_destroy(cr->write_options);
+    pthread_cond_destroy(&cr->kick);
+    pthread_cond_destroy(&cr->idle);
+    pthread_mutex_destroy(&cr->mu);
+    free(cr);
+}
+
+static const struct clog_ops ops = {
+    .name = "rocksdb-wal",
+    .caps = CLOG_FUSED,
+    .best_group_bytes = BEST_GROUP_BYTES,
+    .max_record_bytes = MAX_RECORD_BYTES,
+    .append = append,
+    .busy = busy,
+    .wait_idle = wait_idle,
+    .replay = replay,
+    .close = close_log,
+};
+
+struct clog *clog_rocks_new(struct rocks *rk)
+{
+    struct clog_rocks *cr = must_calloc(1, sizeof *cr);
+    pthread_condattr_t attr;
+
+    cr->base.ops = &ops;
+    cr->rk = rk;
+    cr->write_options = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(cr->write_options, 0);
+    atomic_store(&cr->synced_lsn, recovered_lsn(rk));
+    pthread_mutex_init(&cr->mu, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&cr->kick, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_cond_init(&cr->idle, NULL);
+    if (!rk->read_only) {
+        cr->running = pthread_create(&cr->thread, NULL, sync_main, cr) == 0;
+        cr->failed = cr->running ? WERR_OK : WERR_NOMEM;
+    }
+    return &cr->base;
+}

@@ -1,0 +1,398 @@
+/*
+ * RocksDB's tables behind kv.h. Iterators carry their bounds, verify checksums and leave the cache
+ * alone. Who owns what: a kv owns the open database; an iterator owns its read options and bounds.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "storage/alloc.h"
+#include "storage/rocks.h"
+
+enum { BULK_READAHEAD_BYTES = 256 << 10 };
+
+struct kv_rocks {
+    struct kv base;
+    struct rocks *rk;
+};
+
+struct kv_iter {
+    rocksdb_iterator_t *it;
+    rocksdb_readoptions_t *options;
+    struct buf lo, hi;
+    bool begun;
+};
+
+static struct rocks *db_of(struct kv *k)
+{
+    return ((struct kv_rocks *)(void *)k)->rk;
+}
+
+static enum werr get(struct kv *k, enum store_table t, struct slice key, struct buf *out,
+                     struct werror *e)
+{
+    struct rocks *rk = db_of(k);
+    char *msg = NULL;
+    rocksdb_pinnableslice_t *v =
+        rocksdb_get_pinned_cf(rk->db, rk->point_reads, rk->cf[t], (const char *)key.p, key.n, &msg);
+    enum werr rc = rocks_error(msg, "get", e);
+
+    if (rc == WERR_OK && v == NULL) {
+        rc = WERR_NOT_FOUND;
+    } else if (rc == WERR_OK) {
+        size_t n;
+        const char *p = rocksdb_pinnableslice_value(v, &n);
+
+        buf_put(out, p, n);
+        rc = out->failed ? werror_set(e, WERR_NOMEM, "get: no memory for %zu bytes", n) : WERR_OK;
+    }
+    if (v != NULL) {
+        rocksdb_pinnableslice_destroy(v);
+    }
+    return rc;
+}
+
+static enum werr iter_open(struct kv *k, enum store_table t, struct slice lo, struct slice hi,
+                           bool bulk, struct kv_iter **out, struct werror *e)
+{
+    struct rocks *rk = db_of(k);
+    struct kv_iter *it = must_calloc(1, sizeof *it);
+
+    (void)e;
+    buf_put(&it->lo, lo.p, lo.n);
+    buf_put(&it->hi, hi.p, hi.n);
+    it->options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(it->options, 1);
+    rocksdb_readoptions_set_fill_cache(it->options, 0);
+    if (bulk) {
+        rocksdb_readoptions_set_readahead_size(it->options, BULK_READAHEAD_BYTES);
+    }
+    if (it->lo.len != 0) {
+        rocksdb_readoptions_set_iterate_lower_bound(it->options, (const char *)it->lo.p,
+                                                    it->lo.len);
+    }
+    if (it->hi.len != 0) {
+        rocksdb_readoptions_set_iterate_upper_bound(it->options, (const char *)it->hi.p,
+                                                    it->hi.len);
+    }
+    it->it = rocksdb_create_iterator_cf(rk->db, it->options, rk->cf[t]);
+    *out = it;
+    return WERR_OK;
+}
+
+static bool on_row(struct kv_iter *it, struct slice *key, struct slice *value)
+{
+    const char *p;
+    size_t n;
+
+    if (!rocksdb_iter_valid(it->it)) {
+        return false;
+    }
+    p = rocksdb_iter_key(it->it, &n);
+    *key = slice_of(p, n);
+    p = rocksdb_iter_value(it->it, &n);
+    *value = slice_of(p, n);
+    return true;
+}
+
+static bool iter_next(struct kv_iter *it, struct slice *key, struct slice *value)
+{
+    if (!it->begun && it->lo.len != 0) {
+        rocksdb_iter_seek(it->it, (const char *)it->lo.p, it->lo.len);
+    } else if (!it->begun) {
+        rocksdb_iter_seek_to_first(it->it);
+    } else if (rocksdb_iter_valid(it->it)) {
+        rocksdb_iter_next(it->it);
+    }
+    it->begun = true;
+    return on_row(it, key, value);
+}
+
+static bool iter_seek_floor(struct kv_iter *it, struct slice target, struct slice *key,
+                            struct slice *value)
+{
+    it->begun = true;
+    rocksdb_iter_seek_for_prev(it->it, (const char *)target.p, target.n);
+    return on_row(it, key, value);
+}
+
+static enum werr iter_error(struct kv_iter *it, struct werror *e)
+{
+    char *msg = NULL;
+
+    rocksdb_iter_get_error(it->it, &msg);
+    return rocks_error(msg, "scan", e);
+}
+
+static void iter_close(struct kv_iter *it)
+{
+    if (it != NULL) {
+        rocksdb_iter_destroy(it->it);
+        rocksdb_readoptions_destroy(it->options);
+        buf_fini(&it->lo);
+        buf_fini(&it->hi);
+        free(it);
+    }
+}
+
+/* Log tables first: whatever is cut short in between is in the write-ahead log all the same. */
+static enum werr bucket_end(struct kv *k, struct werror *e)
+{
+    struct rocks *rk = db_of(k);
+    enum werr rc = WERR_OK;
+
+    for (int t = TABLE_COUNT - 1; t >= 0 && rc == WERR_OK; t--) {
+        char *msg = NULL;
+
+        rocksdb_flush_cf(rk->db, rk->flush_options, rk->cf[t], &msg);
+        rc = rocks_error(msg, "flush", e);
+    }
+    return rc;
+}
+
+static bool has_rows(struct kv *k, enum store_table t, struct slice lo, struct slice hi,
+                     enum werr *rc, struct werror *e)
+{
+    struct kv_iter *it;
+    struct slice key, value;
+    bool any = false;
+
+    *rc = iter_open(k, t, lo, hi, false, &it, e);
+    if (*rc == WERR_OK) {
+        any = iter_next(it, &key, &value);
+        *rc = iter_error(it, e);
+        iter_close(it);
+    }
+    return any;
+}
+
+/*
+ * A bucket has files of its own (it was flushed when it ended), so dropping them is free. After a
+ * crash a file may hold two buckets; only then are rows deleted and that stretch compacted.
+ */
+static enum werr reclaim(struct kv *k, enum store_table t, struct slice lo, struct slice hi,
+                         struct werror *e)
+{
+    struct rocks *rk = db_of(k);
+    rocksdb_writeoptions_t *wo;
+    char *msg = NULL;
+    enum werr rc;
+
+    rocksdb_delete_file_in_range_cf(rk->db, rk->cf[t], (const char *)lo.p, lo.n, (const char *)hi.p,
+                                    hi.n, &msg);
+    rc = rocks_error(msg, "drop files", e);
+    if (rc != WERR_OK || !has_rows(k, t, lo, hi, &rc, e) || rc != WERR_OK) {
+        return rc;
+    }
+    /* still in level 0, or in a file with others: move it down, and try again */
+    rocksdb_compact_range_cf(rk->db, rk->cf[t], (const char *)lo.p, lo.n, (const char *)hi.p, hi.n);
+    rocksdb_delete_file_in_range_cf(rk->db, rk->cf[t], (const char *)lo.p, lo.n, (const char *)hi.p,
+                                    hi.n, &msg);
+    rc = rocks_error(msg, "drop files", e);
+    if (rc != WERR_OK || !has_rows(k, t, lo, hi, &rc, e) || rc != WERR_OK) {
+        return rc;
+    }
+    wo = rocksdb_writeoptions_create();
+    rocksdb_delete_range_cf(rk->db, wo, rk->cf[t], (const char *)lo.p, lo.n, (const char *)hi.p,
+                            hi.n, &msg);
+    rocksdb_writeoptions_destroy(wo);
+    rc = rocks_error(msg, "delete rows", e);
+    if (rc == WERR_OK) {
+        rocksdb_compact_range_cf(rk->db, rk->cf[t], (const char *)lo.p, lo.n, (const char *)hi.p,
+                                 hi.n);
+    }
+    return rc;
+}
+
+static enum werr checkpoint(struct kv *k, const char *dir, struct werror *e)
+{
+    struct rocks *rk = db_of(k);
+    char *msg = NULL;
+    rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(rk->db, &msg);
+    enum werr rc = rocks_error(msg, "checkpoint", e);
+
+    if (rc == WERR_OK) {
+        rocksdb_checkpoint_create(c, dir, 0, &msg);
+        rc = rocks_error(msg, "checkpoint", e);
+        rocksdb_checkpoint_object_destroy(c);
+    }
+    if (rc == WERR_OK) { /* a store without a floor is refused: give the copy an empty one */
+        static const struct kv_floor none = {.seq = 1};
+
+        rc = floor_save(dir, &none, e);
+    }
+    return rc;
+}
+
+/* Sum of file sizes of the store, and of its *.log files. */
+static void directory_bytes(const char *dir, uint64_t *all, uint64_t *logs)
+{
+    DIR *d = opendir(dir);
+    const struct dirent *ent;
+
+    *all = *logs = 0;
+    while (d != NULL && (ent = readdir(d)) != NULL) {
+        struct stat st;
+        size_t n = strlen(ent->d_name);
+
+        if (fstatat(dirfd(d), ent->d_name, &st, 0) != 0 || !S_ISREG(st.st_mode)) {
+            continue;
+        }
+        *all += (uint64_t)st.st_size;
+        if (n > 4 && strcmp(ent->d_name + n - 4, ".log") == 0) {
+            *logs += (uint64_t)st.st_size;
+        }
+    }
+    if (d != NULL) {
+        closedir(d);
+    }
+}
+
+static void stats(struct kv *k, struct kv_stats *s)
+{
+    static const char *const memory[] = {"rocksdb.cur-size-all-mem-tables",
+                                         "rocksdb.estimate-table-readers-mem"};
+    struct rocks *rk = db_of(k);
+    struct statvfs fs;
+
+    *s = (struct kv_stats){0};
+    directory_bytes(rk->dir, &s->disk_bytes, &s->log_bytes);
+    if (statvfs(rk->dir, &fs) == 0) {
+        s->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+        s->total_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
+    }
+    for (int t = 0; t < TABLE_COUNT; t++) {
+        for (size_t i = 0; i < 2; i++) {
+            uint64_t v = 0;
+
+            if (rocksdb_property_int_cf(rk->db, rk->cf[t], memory[i], &v) == 0) {
+                s->memory_bytes += v;
+            }
+        }
+    }
+    s->memory_bytes += rocksdb_cache_get_usage(rk->cache);
+}
+
+/* Size of a file of the store, once all of it is on disk. */
+static enum werr synced_size(int dirfd_, const char *name, uint64_t *size, struct werror *e)
+{
+    int fd = openat(dirfd_, name, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    enum werr rc = WERR_OK;
+
+    if (fd < 0 && errno == ENOENT) {
+        return WERR_NOT_FOUND; /* rolled away meanwhile: the next floor names its successor */
+    }
+    if (fd < 0 || fstat(fd, &st) != 0 || fdatasync(fd) != 0) {
+        rc = werror_set(e, WERR_IO, "floor: %s: %s", name, strerror(errno));
+    } else {
+        *size = (uint64_t)st.st_size;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return rc;
+}
+
+/* The newest write-ahead log by number; "" when there is none. */
+static void newest_wal(DIR *d, char *name, size_t n)
+{
+    const struct dirent *ent;
+    unsigned long long best = 0;
+
+    name[0] = '\0';
+    while ((ent = readdir(d)) != NULL) {
+        char *end;
+        unsigned long long number = strtoull(ent->d_name, &end, 10);
+
+        if (end != ent->d_name && strcmp(end, ".log") == 0 && number >= best) {
+            best = number;
+            snprintf(name, n, "%.30s", ent->d_name);
+        }
+    }
+}
+
+static void current_manifest(int dirfd_, char *name, size_t n)
+{
+    int fd = openat(dirfd_, "CURRENT", O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd >= 0 ? read(fd, name, n - 1) : 0;
+
+    name[got > 0 ? got : 0] = '\0';
+    name[strcspn(name, "\n")] = '\0';
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+/*
+ * Sizes are taken before the sync that covers them, so they never claim more than is on disk. The
+ * marks are durable already: they come from completed commits.
+ */
+static enum werr floor_write(struct kv *k, const struct kv_floor *f, struct werror *e)
+{
+    struct rocks *rk = db_of(k);
+    struct kv_floor full = *f;
+    DIR *d = opendir(rk->dir);
+    enum werr rc = WERR_OK;
+
+    if (d == NULL) {
+        return werror_set(e, WERR_IO, "floor: %s: %s", rk->dir, strerror(errno));
+    }
+    newest_wal(d, full.wal_name, sizeof full.wal_name);
+    current_manifest(dirfd(d), full.manifest_name, sizeof full.manifest_name);
+    if (full.wal_name[0] != '\0') {
+        rc = synced_size(dirfd(d), full.wal_name, &full.wal_synced_bytes, e);
+    }
+    if (rc == WERR_NOT_FOUND) {
+        full.wal_name[0] = '\0';
+        rc = WERR_OK;
+    }
+    if (rc == WERR_OK) {
+        rc = synced_size(dirfd(d), full.manifest_name, &full.manifest_bytes, e);
+    }
+    if (rc == WERR_NOT_FOUND) {
+        full.manifest_name[0] = '\0';
+        rc = WERR_OK;
+    }
+    closedir(d);
+    return rc == WERR_OK ? floor_save(rk->dir, &full, e) : rc;
+}
+
+static void close_kv(struct kv *k)
+{
+    struct kv_rocks *kr = (struct kv_rocks *)(void *)k;
+
+    rocks_close(kr->rk);
+    free(kr);
+}
+
+static const struct kv_ops ops = {
+    .name = "rocksdb",
+    .get = get,
+    .iter_open = iter_open,
+    .iter_next = iter_next,
+    .iter_seek_floor = iter_seek_floor,
+    .iter_error = iter_error,
+    .iter_close = iter_close,
+    .bucket_end = bucket_end,
+    .reclaim = reclaim,
+    .checkpoint = checkpoint,
+    .stats = stats,
+    .floor_write = floor_write,
+    .close = close_kv,
+};
+
+struct kv *kv_rocks_new(struct rocks *rk)
+{
+    struct kv_rocks *kr = must_calloc(1, sizeof *kr);
+
+    kr->base.ops = &ops;
+    kr->rk = rk;
+    return &kr->base;
+}

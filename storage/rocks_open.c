@@ -1,0 +1,209 @@
+/*
+ * Opening RocksDB: every option in one place, with its reason
+ * (docs/decisions/0100-rocksdb-options.md has the measurements). All memory derives from one
+ * number, conf->memory_bytes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "storage/alloc.h"
+#include "storage/rocks.h"
+
+#define MIB ((uint64_t)1 << 20)
+
+/* Order is the numbers of the column families, for ever (storage/keys.h). */
+static const char *const cf_names[TABLE_COUNT] = {
+    "default", "log_1d", "log_7d", "log_30d", "log_forever", "delay", "hold",
+};
+
+/* O_DIRECT keeps flushes out of the page cache, where they would stand in the way of WAL syncs. */
+static bool direct_io_works(const char *dir)
+{
+    char path[4096];
+    int fd;
+
+    snprintf(path, sizeof path, "%s/direct.probe", dir);
+    fd = open(path, O_WRONLY | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return false;
+    }
+    close(fd);
+    unlink(path);
+    return true;
+}
+
+/* Leaves room for sockets: a quarter of the descriptors, never all of them. */
+static int max_open_files(void)
+{
+    struct rlimit rl;
+    rlim_t n = getrlimit(RLIMIT_NOFILE, &rl) == 0 ? rl.rlim_cur / 4 : 256;
+
+    return n < 64 ? 64 : n > 8192 ? 8192 : (int)n;
+}
+
+static void table_options(rocksdb_options_t *o, rocksdb_cache_t *cache)
+{
+    rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
+
+    rocksdb_block_based_options_set_block_cache(t, cache);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1); /* bounded with the rest */
+    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
+    rocksdb_block_based_options_set_format_version(t, 5);
+    rocksdb_options_set_block_based_table_factory(o, t);
+    rocksdb_block_based_options_destroy(t);
+}
+
+/* Options of one column family. */
+static void family_options(rocksdb_options_t *o, uint64_t bucket_bytes, rocksdb_cache_t *cache)
+{
+    rocksdb_options_set_compression(o, rocksdb_no_compression); /* batches come compressed or not */
+    rocksdb_options_set_compaction_style(o, rocksdb_level_compaction);
+    /* A bucket always fits: RocksDB never switches memtables by itself, the roll does. */
+    rocksdb_options_set_write_buffer_size(o, bucket_bytes + bucket_bytes / 2 + 8 * MIB);
+    rocksdb_options_set_max_write_buffer_number(o, 4);
+    /* A flushed bucket overlaps nothing, so it moves down without being rewritten, at once; only
+     * below level 0 can its files be dropped. */
+    rocksdb_options_set_level0_file_num_compaction_trigger(o, 1);
+    rocksdb_options_set_level0_slowdown_writes_trigger(o, 40);
+    rocksdb_options_set_level0_stop_writes_trigger(o, 80);
+    rocksdb_options_set_target_file_size_base(o, 64 * MIB);
+    rocksdb_options_set_max_bytes_for_level_base(o, 512 * MIB);
+    table_options(o, cache);
+}
+
+static void database_options(rocksdb_options_t *o, const char *dir, enum rocks_wal_mode wal_mode,
+                             bool read_only)
+{
+    rocksdb_options_set_create_if_missing(o, !read_only);
+    rocksdb_options_set_create_missing_column_families(o, !read_only);
+    rocksdb_options_set_atomic_flush(o, 1);
+    rocksdb_options_set_wal_recovery_mode(o, (int)wal_mode);
+    rocksdb_options_set_max_background_jobs(o, 4);
+    rocksdb_options_set_max_open_files(o, max_open_files());
+    rocksdb_options_set_skip_stats_update_on_db_open(o, 1); /* start reads no table twice */
+    rocksdb_options_set_stats_dump_period_sec(o, 0);
+    rocksdb_options_set_keep_log_file_num(o, 3);
+    rocksdb_options_set_max_log_file_size(o, 4 * MIB);
+    rocksdb_options_set_max_manifest_file_size(o, 16 * MIB);
+    rocksdb_options_set_bytes_per_sync(o, 1 * MIB); /* no burst of dirty pages beside a WAL sync */
+    if (!read_only && direct_io_works(dir)) {
+        rocksdb_options_set_use_direct_io_for_flush_and_compaction(o, 1);
+    }
+}
+
+/* What has no setter in the C API. */
+static rocksdb_options_t *with_string_options(rocksdb_options_t *base, struct werror *e)
+{
+    rocksdb_options_t *o = rocksdb_options_create();
+    char *msg = NULL;
+
+    rocksdb_get_options_from_string(base, "track_and_verify_wals_in_manifest=true", o, &msg);
+    if (rocks_error(msg, "options", e) != WERR_OK) {
+        rocksdb_options_destroy(o);
+        return NULL;
+    }
+    return o;
+}
+
+static enum werr verify_families(struct rocks *rk, struct werror *e)
+{
+    for (uint32_t t = 0; t < TABLE_COUNT; t++) {
+        uint32_t id = rocksdb_column_family_handle_get_id(rk->cf[t]);
+
+        if (id != t) {
+            return werror_set(e, WERR_CORRUPT, "%s: column family %s has number %u, want %u",
+                              rk->dir, cf_names[t], id, t);
+        }
+    }
+    return WERR_OK;
+}
+
+static enum werr open_db(struct rocks *rk, struct werror *e)
+{
+    char *msg = NULL;
+
+    if (rk->read_only) {
+        rk->db = rocksdb_open_for_read_only_column_families(
+            rk->options, rk->dir, TABLE_COUNT, cf_names,
+            (const rocksdb_options_t *const *)rk->cf_options, rk->cf, 0, &msg);
+    } else {
+        rk->db = rocksdb_open_column_families(rk->options, rk->dir, TABLE_COUNT, cf_names,
+                                              (const rocksdb_options_t *const *)rk->cf_options,
+                                              rk->cf, &msg);
+    }
+    return rocks_error(msg, "open", e);
+}
+
+enum werr rocks_open(struct rocks **out, const char *dir, const struct store_conf *conf,
+                     enum rocks_wal_mode wal_mode, bool read_only, struct werror *e)
+{
+    uint64_t memory = conf->memory_bytes != 0 ? conf->memory_bytes : 256 * MIB;
+    uint64_t bucket = conf->bucket_bytes != 0 ? conf->bucket_bytes : memory / 4;
+    struct rocks *rk = must_calloc(1, sizeof *rk);
+    rocksdb_options_t *base = rocksdb_options_create();
+    enum werr rc;
+
+    rk->read_only = read_only;
+    rk->lock_fd = -1;
+    snprintf(rk->dir, sizeof rk->dir, "%s", dir);
+    rk->cache = rocksdb_cache_create_lru(memory / 16 > 4 * MIB ? memory / 16 : 4 * MIB);
+    rk->point_reads = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(rk->point_reads, 1);
+    rk->flush_options = rocksdb_flushoptions_create();
+    rocksdb_flushoptions_set_wait(rk->flush_options, 0);
+    database_options(base, dir, wal_mode, read_only);
+    rk->options = with_string_options(base, e);
+    rocksdb_options_destroy(base);
+    rc = rk->options != NULL ? WERR_OK : WERR_INTERNAL;
+    for (int t = 0; t < TABLE_COUNT && rc == WERR_OK; t++) {
+        rk->cf_options[t] = rocksdb_options_create_copy(rk->options);
+        family_options(rk->cf_options[t], bucket, rk->cache);
+    }
+    if (rc == WERR_OK) {
+        rc = open_db(rk, e);
+    }
+    if (rc == WERR_OK) {
+        rc = verify_families(rk, e);
+    }
+    if (rc != WERR_OK) {
+        rocks_close(rk);
+        return rc;
+    }
+    *out = rk;
+    return WERR_OK;
+}
+
+void rocks_close(struct rocks *rk)
+{
+    if (rk == NULL) {
+        return;
+    }
+    for (int t = 0; t < TABLE_COUNT; t++) {
+        if (rk->db != NULL && rk->cf[t] != NULL) {
+            rocksdb_column_family_handle_destroy(rk->cf[t]);
+        }
+    }
+    if (rk->db != NULL) {
+        rocksdb_close(rk->db); /* after every handle, or it asserts */
+    }
+    for (int t = 0; t < TABLE_COUNT; t++) {
+        if (rk->cf_options[t] != NULL) {
+            rocksdb_options_destroy(rk->cf_options[t]);
+        }
+    }
+    if (rk->options != NULL) {
+        rocksdb_options_destroy(rk->options);
+    }
+    rocksdb_readoptions_destroy(rk->point_reads);
+    rocksdb_flushoptions_destroy(rk->flush_options);
+    rocksdb_cache_destroy(rk->cache);
+    if (rk->lock_fd >= 0) {
+        close(rk->lock_fd);
+    }
+    free(rk);
+}
