@@ -30,10 +30,11 @@ enum clog_caps {
     CLOG_ELECTS = 4, /* the engine picks the owner (reserved) */
 };
 
-/* Called by the driver, from any of its threads, in append order, one at a time. */
+/* Called by the driver, from any of its threads, in append order, one at a time; both may be called
+ * inside append(). */
 struct clog_cb {
-    /* The record is in the operating system (survives kill -9). Before appended(), or not at all;
-     * may be called inside append(), which appended() may not. */
+    /* The record is in the operating system (survives kill -9). Before appended(), or not at all.
+     */
     void (*written)(void *arg, uint64_t tag);
     /* The record is durable, or failed: WERR_OK, WERR_STORAGE_FULL (not in the log),
      * WERR_INDETERMINATE. */

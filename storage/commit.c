@@ -467,16 +467,17 @@ void commit_fini(struct commit *c)
 {
     while (c->queue != NULL)
         store_txn_free(queue_pop(c));
-    while (c->fly != NULL) {
-        struct group *g = c->fly;
-        c->fly = g->next;
-        commit_group_free(g);
-    }
+    /* Events live in their groups: first those, some of which point into groups in flight. */
     while (c->events != NULL) {
         struct commit_event *ev = c->events;
         c->events = ev->next;
         if (ev->stage == STORE_DONE)
             commit_group_free(ev->group);
+    }
+    while (c->fly != NULL) {
+        struct group *g = c->fly;
+        c->fly = g->next;
+        commit_group_free(g);
     }
     marks_fini(&c->marks);
     free(c->sorted);

@@ -535,6 +535,15 @@ void store_gc(struct store *st, int64_t now_mono_ns)
     }
 }
 
+bool store_gc_busy(struct store *st)
+{
+    for (size_t i = 0; i < st->ix.n_buckets; i++) {
+        if (st->ix.buckets[i].state > BUCKET_SEALED)
+            return true;
+    }
+    return st->gc.move != NULL || st->gc.jobs > 0;
+}
+
 void gc_fini(struct gc *g)
 {
     move_free(g);

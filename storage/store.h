@@ -159,6 +159,8 @@ bool store_roll_due(struct store *st, int64_t now_mono_ns);
  * after trims and about once a second.
  */
 void store_gc(struct store *st, int64_t now_mono_ns);
+/* True while store_gc's work is under way: moves, drops, frees. */
+bool store_gc_busy(struct store *st);
 /* A consistent copy of the store; fn on the owner thread. */
 void store_checkpoint(struct store *st, const char *dir,
                       void (*fn)(void *arg, enum werr rc, const struct werror *e), void *arg);
