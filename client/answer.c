@@ -29,7 +29,7 @@ void outbatch_give_up(struct weir *w, struct outbatch *b, const weir_error *e)
         unknown.outcome = WEIR_UNKNOWN;
         unknown.fenced = 0;
     }
-    outbatch_report(w, b, &unknown, -1, 0);
+    outbatch_report(w, b, false, &unknown, -1, 0);
     outbatch_drop(w, b);
 }
 
@@ -40,7 +40,7 @@ static void done(struct weir *w, struct outbatch *b, const struct msg_produce_ok
     e.duplicate = ok->flags & PRODUCE_DUPLICATE ? 1 : 0;
     b->part->refusals = 0;
     b->part->refused.code = WERR_OK;
-    outbatch_report(w, b, &e, ok->has_offset ? (int64_t)ok->base_offset : -1, ok->append_ms);
+    outbatch_report(w, b, false, &e, ok->has_offset ? (int64_t)ok->base_offset : -1, ok->append_ms);
     outbatch_drop(w, b);
 }
 
@@ -241,7 +241,7 @@ static void expire(struct weir *w, struct part *part, struct outbatch *b)
                 ? err_make(WERR_TIMEOUT, "no answer in time: it may have been stored")
                 : err_make(WERR_CONNECTION_LOST,
                            "the connection was lost before an answer: it may have been stored");
-        outbatch_report(w, b, &e, -1, 0); /* b stays until the broker tells: see producer.h */
+        outbatch_report(w, b, true, &e, -1, 0); /* b stays until the broker tells: see producer.h */
     } else if (b->has_seq && part->n_inflight > 0) {
         handle_timer(w, clock_after_ms(w->now_ns, DEADLINE_RETRY_MS));
     } else {

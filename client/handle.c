@@ -116,6 +116,7 @@ void handle_free(struct weir *w)
     conn_fini(&w->conn);
     producer_fini(w);
     meta_fini(&w->meta);
+    zstd_ctx_free(w->zstd);
     free(w);
 }
 
@@ -238,6 +239,12 @@ weir_error handle_result(struct weir *w, weir_error e)
         w->last_error = e;
     }
     return e;
+}
+
+struct zstd_ctx *handle_zstd(struct weir *w)
+{
+    w->zstd = w->zstd ? w->zstd : zstd_ctx_new();
+    return w->zstd;
 }
 
 weir_error handle_unreachable(const struct weir *w)

@@ -14,6 +14,7 @@
 #include "client/opt.h"
 #include "client/producer.h"
 #include "client/url.h"
+#include "proto/compress.h"
 
 /* How bytes reach the broker: io.c, or a script in a test. */
 struct transport {
@@ -42,6 +43,8 @@ struct weir {
     int64_t turned_ns;     /* when the last turn was */
     const struct transport *tr;
     void *tr_arg;
+
+    struct zstd_ctx *zstd; /* made when first needed; NULL is fine, only slower */
 
     struct conn conn;
     struct meta meta;
@@ -95,6 +98,8 @@ weir_error handle_result(struct weir *w, weir_error e);
 bool handle_wait_topic(struct weir *w, struct topic *t, int64_t until_ns, weir_error *e);
 /* Checks and finds a topic by name. NULL: *e tells. */
 struct topic *handle_topic(struct weir *w, const char *name, weir_error *e);
+/* The handle's zstd context. */
+struct zstd_ctx *handle_zstd(struct weir *w);
 /* Why there is no connection, for texts: "not connected: ...". */
 weir_error handle_unreachable(const struct weir *w);
 

@@ -78,6 +78,7 @@ static void close_batch(struct weir_sub *s)
 static bool open_batch(struct weir_sub *s)
 {
     struct rx_batch *b = TAILQ_FIRST(&s->queue);
+    struct zstd_ctx *z;
     struct werror e = {0};
 
     if (!b || (s->held_bytes >= s->opt.window_bytes && s->held_bytes > 0)) {
@@ -86,7 +87,8 @@ static bool open_batch(struct weir_sub *s)
     TAILQ_REMOVE(&s->queue, b, link);
     TAILQ_INSERT_TAIL(&s->opened, b, link);
     buf_init(&b->scratch, LIMIT_UNZIPPED);
-    if (record_open(&s->it, b->bytes, &b->head, &b->scratch, &e) != WERR_OK) {
+    z = b->head.codec == BATCH_CODEC_ZSTD ? handle_zstd(s->w) : NULL;
+    if (record_open_with(z, &s->it, b->bytes, &b->head, &b->scratch, &e) != WERR_OK) {
         b->read = true;
         corrupt(s, b, e.text);
         retire(s, b);

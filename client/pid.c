@@ -164,7 +164,7 @@ bool pid_adopt(struct weir *w, struct part *part)
 
         next = TAILQ_NEXT(b, link);
         if (b->has_seq && pos && (int32_t)(pos->last_seq - last) >= 0) {
-            outbatch_report(w, b, &dup,
+            outbatch_report(w, b, false, &dup,
                             pos->last_seq == last ? (int64_t)pos->last_offset - b->count + 1 : -1,
                             0);
             outbatch_drop(w, b);

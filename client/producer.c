@@ -164,8 +164,8 @@ void outbatch_drop(struct weir *w, struct outbatch *b)
     w->prod.spare = b;
 }
 
-void outbatch_report(struct weir *w, struct outbatch *b, const weir_error *e, int64_t offset,
-                     int64_t append_ms)
+void outbatch_report(struct weir *w, struct outbatch *b, bool stays, const weir_error *e,
+                     int64_t offset, int64_t append_ms)
 {
     struct report *r = b->report;
 
@@ -177,11 +177,18 @@ void outbatch_report(struct weir *w, struct outbatch *b, const weir_error *e, in
     r->offset = offset;
     r->append_ms = append_ms;
     r->count = b->count;
-    if (r->listeners) { /* the memory stays accounted until the results are taken */
+    if (r->listeners && !stays) { /* the memory stays accounted until the results are taken */
         r->bytes = b->bytes;
         b->bytes = 0;
     }
     report_finish(w, r);
+}
+
+static uint32_t max_records(const struct weir *w, const struct topic *t)
+{
+    uint32_t own = w->opt.batch_records, topics = t->conf.batch_max_records;
+
+    return topics && topics < own ? topics : own;
 }
 
 /* Does m fit into the open batch b? */
@@ -189,14 +196,8 @@ static bool joins(const struct weir *w, const struct outbatch *b, const struct o
                   size_t bound)
 {
     int64_t spread = (int64_t)w->opt.send_timeout_ms * CLOCK_NS_PER_MS / 8;
-    uint32_t records = w->opt.batch_records;
-    const struct topic_config *conf = &b->part->topic->conf;
-
-    if (conf->batch_max_records && conf->batch_max_records < records) {
-        records = conf->batch_max_records;
-    }
     /* A batch has one deadline, its first message's: only messages with about the same join. */
-    return b->state == BATCH_OPEN && b->count < records &&
+    return b->state == BATCH_OPEN && b->count < max_records(w, b->part->topic) &&
            b->bb.b.len + bound <= w->opt.batch_bytes && m->deadline_ns >= b->deadline_ns &&
            m->deadline_ns - b->deadline_ns <= spread;
 }
@@ -276,7 +277,7 @@ void part_add(struct weir *w, struct part *part, const struct outgoing *m, weir_
     before = b->bb.b.len - before + (m->listener.fn ? sizeof(struct listener) : 0);
     b->bytes += before;
     w->prod.pending_bytes += before;
-    if (b->bb.b.len >= w->opt.batch_bytes) {
+    if (b->bb.b.len >= w->opt.batch_bytes || b->count >= max_records(w, part->topic)) {
         seal_open(w, part);
     }
     err_set_done(e);
@@ -367,7 +368,7 @@ static void put_known(struct weir *w, const struct outgoing *m, size_t bytes, we
 void producer_put(struct weir *w, const struct outgoing *m, weir_error *e)
 {
     size_t bytes = payload(m);
-    size_t need = bytes + 64;
+    size_t need = bytes + sizeof(struct waiting) + m->n_headers * sizeof(struct record_header);
 
     if (w->prod.fatal.outcome != WEIR_DONE) {
         *e = w->prod.fatal;

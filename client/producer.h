@@ -177,9 +177,10 @@ uint32_t producer_route(struct topic *t, const struct outgoing *m, weir_error *e
 struct outbatch *outbatch_new(struct weir *w, struct part *part);
 /* Off its queue and freed; what it still reports must have been reported. */
 void outbatch_drop(struct weir *w, struct outbatch *b);
-/* Ends the messages of b with e; b itself stays. Does nothing the second time. */
-void outbatch_report(struct weir *w, struct outbatch *b, const weir_error *e, int64_t offset,
-                     int64_t append_ms);
+/* Ends the messages of b with e. `stays`: b remains in the queue and accounted; else the caller
+ * drops it. Does nothing the second time. */
+void outbatch_report(struct weir *w, struct outbatch *b, bool stays, const weir_error *e,
+                     int64_t offset, int64_t append_ms);
 void outbatch_answered(struct req *r, const struct answer *a);
 /* b ends unsuccessfully: NOT stored as far as anybody knows, or UNKNOWN. Off the queue and freed.
  */

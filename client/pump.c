@@ -53,6 +53,7 @@ static enum werr make_image(struct weir *w, struct part *part, struct outbatch *
         restamp(b, &prod);
         return WERR_OK;
     }
+    b->bb.z = zstd ? handle_zstd(w) : NULL;
     rc = batch_finish(&b->bb, &prod, zstd ? BATCH_CODEC_ZSTD : BATCH_CODEC_NONE, &b->zip, &out);
     if (rc == WERR_OK) {
         b->image = out.p == b->zip.p ? b->zip.p : b->bb.b.p;

@@ -120,7 +120,7 @@ void producer_close(struct weir *w)
         TAILQ_FOREACH (b, &part->q, link) {
             bool maybe = b->maybe_stored || b->state == BATCH_INFLIGHT || b->state == BATCH_LOST;
 
-            outbatch_report(w, b, maybe ? &unknown : &unsent, -1, 0);
+            outbatch_report(w, b, false, maybe ? &unknown : &unsent, -1, 0);
         }
     }
     TAILQ_FOREACH (t, &w->meta.topics, link) {
