@@ -335,12 +335,25 @@ void msg_put_ping_ok(struct buf *b, uint32_t corr, int64_t server_time_ms)
     frame_end(b, at, 0);
 }
 
+enum werr msg_get_ping_ok(struct mpread *r, int64_t *server_time_ms, struct werror *e)
+{
+    uint32_t left = result_begin(r, 1);
+
+    *server_time_ms = mpread_int(r, 0, INT64_MAX);
+    return result_end(r, left, e);
+}
+
 void msg_put_ok(struct buf *b, uint32_t corr)
 {
     size_t at = frame_begin_response(b, corr);
 
     mpw_array(b, 0);
     frame_end(b, at, 0);
+}
+
+enum werr msg_get_ok(struct mpread *r, struct werror *e)
+{
+    return result_end(r, result_begin(r, 0), e);
 }
 
 /* ---- INIT_PRODUCER ---- */

@@ -58,8 +58,11 @@ bool msg_has_feature(struct slice features, const char *name);
 void msg_put_ping(struct buf *b, uint32_t corr);
 enum werr msg_get_empty(struct mpread *r, struct werror *e) WEIR_NODISCARD; /* args are [] */
 void msg_put_ping_ok(struct buf *b, uint32_t corr, int64_t server_time_ms);
-/* A response whose result is []. */
+enum werr msg_get_ping_ok(struct mpread *r, int64_t *server_time_ms,
+                          struct werror *e) WEIR_NODISCARD;
+/* A response whose result is []; the reader skips what a later version put into it. */
 void msg_put_ok(struct buf *b, uint32_t corr);
+enum werr msg_get_ok(struct mpread *r, struct werror *e) WEIR_NODISCARD;
 
 /* ---- INIT_PRODUCER: [?name] -> [pid, epoch, [[tid, p, last_seq, last_offset]...]] ----
  * last_seq is the sequence of the last record stored, last_offset its offset. Unnamed: list empty.
