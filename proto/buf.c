@@ -126,6 +126,16 @@ struct blob *blob_copy(const void *p, size_t n)
     return b;
 }
 
+struct blob *blob_resize(struct blob *b, size_t n)
+{
+    struct blob *bigger = n > SIZE_MAX - sizeof *b ? NULL : realloc(b, sizeof *b + n);
+
+    if (bigger != NULL) {
+        bigger->n = n;
+    }
+    return bigger;
+}
+
 struct blob *blob_ref(struct blob *b)
 {
     atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);

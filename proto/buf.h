@@ -107,8 +107,11 @@ struct blob {
 
 struct blob *blob_new(size_t n);                 /* one reference; NULL when out of memory */
 struct blob *blob_copy(const void *p, size_t n); /* the same, with content */
-struct blob *blob_ref(struct blob *b);           /* returns b */
-void blob_unref(struct blob *b);                 /* NULL allowed */
+/* Another size, content kept, for a blob with a single reference. NULL: no memory, b is as it was.
+ */
+struct blob *blob_resize(struct blob *b, size_t n);
+struct blob *blob_ref(struct blob *b); /* returns b */
+void blob_unref(struct blob *b);       /* NULL allowed */
 
 /* A view into a blob that holds a reference to it. */
 struct bytes {

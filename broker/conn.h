@@ -1,0 +1,103 @@
+#ifndef WEIR_BROKER_CONN_H
+#define WEIR_BROKER_CONN_H
+/*
+ * A connection: socket, input, output, and what it has in flight. Loop thread only.
+ *
+ * Life: conn_open -> (frames) -> conn_close marks it and shuts the socket; memory goes once no
+ * request refers to it any more and no callback of it is on the stack (conn_reap, from the loop's
+ * prepare).
+ */
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+#include "proto/buf.h"
+#include "proto/frame.h"
+
+struct server;
+struct sub;
+
+enum {
+    CONN_OUTPUT_HIGH = 1 << 20,  /* above: stop reading this socket, stop delivering */
+    CONN_SMALL_FRAME = 16 << 10, /* larger frames are read straight into a blob of their own */
+    CONN_TURN_FRAMES = 64,       /* fairness: so much input per turn of the loop */
+    CONN_TURN_BYTES = 256 << 10,
+    CONN_COPY_BYTES = 4 << 10, /* output pieces up to this are copied, larger ones referred to */
+};
+
+enum conn_state {
+    CONN_FRESH, /* nothing but HELLO (and PING) allowed */
+    CONN_READY,
+    CONN_ENDING, /* flush what is queued, then close */
+    CONN_CLOSED,
+};
+
+/* Output that is not in `ctl` yet or any more. */
+struct out_segment {
+    struct bytes data;
+};
+
+struct conn {
+    uint32_t magic;
+    struct server *srv;
+    int fd;
+    enum conn_state state;
+    ev_io io;
+    uint64_t id;
+    struct sockaddr_storage peer;
+    bool counted; /* in the per-address table */
+    int64_t opened_mono_ns;
+    char client[72]; /* name and version from HELLO, for logs */
+
+    struct buf in;    /* small frames, back to back */
+    size_t in_at;     /* parsed up to here */
+    struct blob *big; /* a large frame being read */
+    size_t big_have, big_total;
+    uint64_t in_total; /* bytes read since open */
+
+    struct out_segment *out; /* queue: out[out_head .. out_tail) */
+    size_t out_head, out_tail, out_cap;
+    struct buf ctl;   /* control bytes behind the segments */
+    size_t out_bytes; /* everything queued */
+
+    unsigned inflight; /* requests without an answer */
+    size_t inflight_bytes;
+    unsigned refs; /* requests that point here */
+    bool dirty, blocked, dead_listed, starved;
+
+    LIST_HEAD(, sub) subs;
+    unsigned n_subs;
+    TAILQ_ENTRY(conn) all, dirty_link, dead_link, starved_link;
+};
+
+/* Takes fd. */
+struct conn *conn_open(struct server *srv, int fd, const struct sockaddr_storage *peer);
+/* At once; answers that come later are dropped. Safe from anywhere, twice too. */
+void conn_close(struct conn *c, const char *why);
+/* Once the output is flushed. */
+void conn_end(struct conn *c);
+void conn_free(struct conn *c); /* conn_reap's */
+
+/* Where control frames are encoded; call conn_sent() afterwards. */
+struct buf *conn_ctl(struct conn *c);
+void conn_sent(struct conn *c);
+/* Queues a reference to data (or a copy of small data) behind what is there. Takes the reference.
+ */
+void conn_put_bytes(struct conn *c, struct bytes data);
+/* An error response; also counts it. */
+void conn_put_error(struct conn *c, uint32_t corr, const struct werror *e,
+                    const struct frame_detail *d, size_t n);
+
+/* A request of `bytes` begins (the conn gains a reference) or has got its answer. */
+void conn_begin(struct conn *c, size_t bytes);
+void conn_finish(struct conn *c, size_t bytes);
+
+/* Writes what is queued, as far as the socket takes it. */
+void conn_flush(struct conn *c);
+/* Goes on with input that limits had stopped. */
+void conn_resume(struct conn *c);
+bool conn_output_full(const struct conn *c);
+
+#endif

@@ -1,0 +1,429 @@
+/*
+ * Start: store (recovery, may refuse) -> core (loads state) -> listeners -> ready. One turn of the
+ * loop: sockets and completions feed the core; before it sleeps, everything produced is submitted
+ * as one txn, subscriptions are served, outputs are flushed, and what died is freed.
+ *
+ * Stop: SIGTERM closes the listeners, tells clients, lets the core drain, then leaves the loop; a
+ * second one leaves at once. Storage failure: answer what is in flight, log, leave with
+ * EXIT_CODE_STORAGE.
+ */
+#include "broker/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "broker/clock.h"
+#include "broker/notify.h"
+#include "broker/session.h"
+#include "proto/limits.h"
+#include "proto/msg.h"
+#include "storage/store_mem.h"
+#include "storage/store_rocks.h"
+
+enum { FAILED_FLUSH_TURNS = 20 };
+
+/* ---------------------------------------------------------------- environment of core and store */
+
+static int64_t env_mono(void *arg)
+{
+    (void)arg;
+    return clock_mono_ns();
+}
+
+static int64_t env_wall(void *arg)
+{
+    (void)arg;
+    return clock_wall_ms();
+}
+
+static uint64_t env_random(void *arg)
+{
+    (void)arg;
+    return clock_random();
+}
+
+static void env_log(void *arg, int level, const char *event, const char *kv)
+{
+    struct server *srv = arg;
+
+    log_line(&srv->log, (enum log_level)level, "core", event, "%s", kv);
+}
+
+static void store_log(void *arg, const char *event, const char *text)
+{
+    struct server *srv = arg;
+
+    log_line(&srv->log, LOG_WARN, "store", event, "text=\"%s\"", text);
+}
+
+/* Any thread. */
+static void store_wakeup(void *arg)
+{
+    struct server *srv = arg;
+
+    ev_async_send(srv->loop, &srv->store_ready);
+}
+
+/* ---------------------------------------------------------------- one turn of the loop */
+
+void server_again(struct server *srv)
+{
+    if (!ev_is_active(&srv->again)) {
+        ev_idle_start(srv->loop, &srv->again);
+    }
+}
+
+static void on_again(struct ev_loop *loop, ev_idle *w, int events)
+{
+    (void)events;
+    ev_idle_stop(loop, w); /* before_sleep does the work */
+}
+
+static void feed_starved(struct server *srv)
+{
+    while (!TAILQ_EMPTY(&srv->starved) && core_accepts_produce(srv->core)) {
+        struct conn *c = TAILQ_FIRST(&srv->starved);
+
+        TAILQ_REMOVE(&srv->starved, c, starved_link);
+        c->starved = false;
+        conn_resume(c);
+    }
+}
+
+static void leave(struct server *srv, int code)
+{
+    srv->exit_code = code;
+    ev_break(srv->loop, EVBREAK_ALL);
+}
+
+static void check_store(struct server *srv)
+{
+    if (store_state(srv->st) == STORE_FAILED && srv->exit_code != EXIT_CODE_STORAGE) {
+        log_line(&srv->log, LOG_ERROR, "store", "store_failed", "why=\"%s\"",
+                 store_state_reason(srv->st)->text);
+        listeners_close(&srv->listeners);
+        leave(srv, EXIT_CODE_STORAGE);
+    }
+}
+
+static void on_store_ready(struct ev_loop *loop, ev_async *w, int events)
+{
+    struct server *srv = w->data;
+
+    (void)loop;
+    (void)events;
+    store_poll(srv->st);
+    feed_starved(srv);
+    check_store(srv);
+}
+
+static void flush_all(struct server *srv)
+{
+    struct conn *c;
+
+    while ((c = TAILQ_FIRST(&srv->dirty)) != NULL) {
+        TAILQ_REMOVE(&srv->dirty, c, dirty_link);
+        c->dirty = false;
+        conn_flush(c);
+    }
+}
+
+static void reap(struct server *srv)
+{
+    struct conn *c;
+
+    while ((c = TAILQ_FIRST(&srv->dead)) != NULL) {
+        TAILQ_REMOVE(&srv->dead, c, dead_link);
+        conn_free(c);
+    }
+}
+
+static void arm_core_timer(struct server *srv)
+{
+    int64_t deadline = core_deadline_mono_ns(srv->core);
+    double after;
+
+    ev_timer_stop(srv->loop, &srv->core_timer);
+    if (deadline == INT64_MAX) {
+        return;
+    }
+    after = (double)(deadline - clock_mono_ns()) / 1e9;
+    ev_timer_set(&srv->core_timer, after > 0 ? after : 0, 0.);
+    ev_timer_start(srv->loop, &srv->core_timer);
+}
+
+static void on_before_sleep(struct ev_loop *loop, ev_prepare *w, int events)
+{
+    struct server *srv = w->data;
+
+    (void)events;
+    core_flush(srv->core);
+    subs_pump(srv);
+    flush_all(srv);
+    reap(srv);
+    arm_core_timer(srv);
+    if (srv->draining && core_idle(srv->core) && TAILQ_EMPTY(&srv->dirty)) {
+        ev_timer_set(&srv->drain_timer, 0., 0.);
+        ev_timer_start(loop, &srv->drain_timer);
+    }
+}
+
+static void on_core_timer(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct server *srv = w->data;
+
+    (void)loop;
+    (void)events;
+    core_tick(srv->core);
+    feed_starved(srv);
+    check_store(srv);
+}
+
+/* Connections that say nothing are closed; they stand in the order in which they came. */
+static void on_second(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct server *srv = w->data;
+    struct conn *c, *next;
+    int64_t limit = clock_mono_ns() - (int64_t)LIMIT_HELLO_MS * 1000000;
+
+    (void)loop;
+    (void)events;
+    for (c = TAILQ_FIRST(&srv->conns); c != NULL && c->opened_mono_ns < limit; c = next) {
+        next = TAILQ_NEXT(c, all);
+        if (c->state == CONN_FRESH || (c->state == CONN_ENDING && c->client[0] == '\0')) {
+            conn_close(c, "no_hello");
+        }
+    }
+    check_store(srv);
+}
+
+/* ---------------------------------------------------------------- stopping */
+
+static void on_drained(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct server *srv = w->data;
+
+    (void)loop;
+    (void)events;
+    log_line(&srv->log, LOG_INFO, "server", core_idle(srv->core) ? "drained" : "drain_timeout",
+             "connections=%u", srv->n_conns);
+    leave(srv, EXIT_CODE_OK);
+}
+
+static void on_stop_signal(struct ev_loop *loop, ev_signal *w, int events)
+{
+    struct server *srv = w->data;
+    struct conn *c;
+
+    (void)events;
+    if (srv->draining) {
+        log_line(&srv->log, LOG_WARN, "server", "stopped_at_once", "signal=%d", w->signum);
+        _exit(EXIT_CODE_OK); /* like kill -9: recovery does the rest */
+    }
+    srv->draining = true;
+    log_line(&srv->log, LOG_INFO, "server", "draining", "signal=%d connections=%u", w->signum,
+             srv->n_conns);
+    notify_systemd("STOPPING=1");
+    listeners_close(&srv->listeners);
+    core_drain(srv->core);
+    TAILQ_FOREACH (c, &srv->conns, all) {
+        if (c->state == CONN_READY) {
+            msg_put_going_away(conn_ctl(c), "shutdown", (uint32_t)srv->conf->drain_ms);
+            conn_sent(c);
+        }
+    }
+    ev_timer_stop(loop, &srv->drain_timer);
+    ev_timer_set(&srv->drain_timer, (double)srv->conf->drain_ms / 1000., 0.);
+    ev_timer_start(loop, &srv->drain_timer);
+}
+
+static void on_hup(struct ev_loop *loop, ev_signal *w, int events)
+{
+    struct server *srv = w->data;
+
+    (void)loop;
+    (void)events;
+    log_line(&srv->log, LOG_WARN, "server", "reload_unavailable",
+             "text=\"this version reads its settings at start only\"");
+}
+
+/* ---------------------------------------------------------------- opening */
+
+static void start_signal(struct server *srv, ev_signal *w,
+                         void (*fn)(struct ev_loop *, ev_signal *, int), int signum)
+{
+    ev_signal_init(w, fn, signum);
+    w->data = srv;
+    ev_signal_start(srv->loop, w);
+}
+
+static void start_watchers(struct server *srv)
+{
+    ev_async_init(&srv->store_ready, on_store_ready);
+    srv->store_ready.data = srv;
+    ev_async_start(srv->loop, &srv->store_ready);
+    ev_prepare_init(&srv->before_sleep, on_before_sleep);
+    srv->before_sleep.data = srv;
+    ev_idle_init(&srv->again, on_again);
+    srv->again.data = srv;
+    ev_timer_init(&srv->core_timer, on_core_timer, 0., 0.);
+    srv->core_timer.data = srv;
+    ev_timer_init(&srv->second, on_second, 1., 1.);
+    srv->second.data = srv;
+    ev_timer_init(&srv->drain_timer, on_drained, 0., 0.);
+    srv->drain_timer.data = srv;
+}
+
+static enum werr open_store(struct server *srv, struct werror *e)
+{
+    const struct config *conf = srv->conf;
+    struct store_conf sc = {
+        .memory_bytes = conf->memory,
+        .min_free_bytes = conf->min_free,
+        .wakeup = store_wakeup,
+        .wakeup_arg = srv,
+        .accept_data_loss = conf->accept_data_loss,
+        .log = store_log,
+        .log_arg = srv,
+    };
+    enum werr rc;
+
+    if (conf->data[0] == '\0') {
+        srv->disk = memdisk_new();
+        return store_open_mem(&srv->st, srv->disk, STORE_MEM_THREADED, &sc, e);
+    }
+    rc = store_open_rocks(&srv->st, conf->data, &sc, e);
+    srv->exit_code = rc == WERR_DATA_LOSS || rc == WERR_CORRUPT ? EXIT_CODE_DATA_LOSS
+                     : rc == WERR_LOCKED                        ? EXIT_CODE_LOCKED
+                                                                : EXIT_CODE_IO;
+    return rc;
+}
+
+static enum werr open_core(struct server *srv, struct werror *e)
+{
+    const struct core_env env = {
+        .arg = srv, .mono_ns = env_mono, .wall_ms = env_wall, .random = env_random, .log = env_log};
+    struct core_conf cc = {
+        .broker_id = 1,
+        .tail_cache_bytes = srv->conf->tail_cache,
+        .inflight_bytes = srv->conf->inflight,
+        .auto_create = srv->conf->dev,
+        .max_topics = (uint32_t)srv->conf->max_topics,
+    };
+
+    topic_config_defaults(&cc.topic_defaults);
+    srv->exit_code = EXIT_CODE_DATA_LOSS;
+    return core_open(&srv->core, &cc, srv->st, &env, e);
+}
+
+static void take_advertise(struct server *srv)
+{
+    const char *text = srv->conf->advertise;
+    const char *colon = strrchr(text, ':');
+
+    if (colon != NULL) {
+        snprintf(srv->advertise_host, sizeof srv->advertise_host, "%.*s", (int)(colon - text),
+                 text);
+        srv->advertise_port = (uint32_t)strtoul(colon + 1, NULL, 10) & 0xffff;
+    }
+}
+
+enum werr server_open(struct server *srv, const struct config *conf, struct werror *e)
+{
+    uint64_t id = clock_random();
+    enum werr rc;
+
+    *srv = (struct server){.conf = conf, .exit_code = EXIT_CODE_IO};
+    srv->log = (struct log){log_level_of(conf->log_level), strcmp(conf->log_format, "json") == 0,
+                            STDERR_FILENO};
+    TAILQ_INIT(&srv->conns);
+    TAILQ_INIT(&srv->dirty);
+    TAILQ_INIT(&srv->dead);
+    TAILQ_INIT(&srv->starved);
+    TAILQ_INIT(&srv->ready_subs);
+    srv->started_mono_ns = clock_mono_ns();
+    memcpy(srv->conn_id_base, &id, sizeof id);
+    take_advertise(srv);
+    srv->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    if (srv->loop == NULL) {
+        return werror_set(e, WERR_IO, "cannot make an epoll loop");
+    }
+    start_watchers(srv);
+    rc = open_store(srv, e);
+    if (rc == WERR_OK) {
+        rc = open_core(srv, e);
+    }
+    if (rc == WERR_OK) {
+        srv->exit_code = EXIT_CODE_UNAVAILABLE;
+        rc = listeners_open(&srv->listeners, srv, e);
+    }
+    if (rc == WERR_OK) {
+        srv->exit_code = EXIT_CODE_OK;
+    }
+    return rc;
+}
+
+int server_run(struct server *srv)
+{
+    start_signal(srv, &srv->term, on_stop_signal, SIGTERM);
+    start_signal(srv, &srv->intr, on_stop_signal, SIGINT);
+    start_signal(srv, &srv->hup, on_hup, SIGHUP);
+    ev_prepare_start(srv->loop, &srv->before_sleep);
+    ev_timer_start(srv->loop, &srv->second);
+    listeners_start(&srv->listeners);
+    for (unsigned i = 0; i < srv->listeners.n; i++) {
+        log_line(&srv->log, LOG_INFO, "server", "listening", "address=%s",
+                 srv->listeners.l[i].text);
+    }
+    log_line(&srv->log, LOG_INFO, "server", "ready",
+             "version=%s data=\"%s\" topics=%zu start_ms=%lld", WEIR_SERVER_VERSION,
+             srv->conf->data, core_topic_count(srv->core),
+             (long long)((clock_mono_ns() - srv->started_mono_ns) / 1000000));
+    notify_ready_fd((int)srv->conf->ready_fd, &srv->listeners);
+    notify_systemd("READY=1");
+    ev_run(srv->loop, 0);
+    return srv->exit_code;
+}
+
+/* Last words to clients: what was answered still goes out, as far as sockets take it now. */
+static void close_conns(struct server *srv)
+{
+    struct conn *c;
+
+    for (int i = 0; i < FAILED_FLUSH_TURNS && !TAILQ_EMPTY(&srv->dirty); i++) {
+        flush_all(srv);
+    }
+    while ((c = TAILQ_FIRST(&srv->conns)) != NULL) {
+        conn_close(c, "shutdown");
+    }
+    reap(srv);
+}
+
+void server_close(struct server *srv)
+{
+    bool failed = srv->st != NULL && store_state(srv->st) == STORE_FAILED;
+
+    if (srv->loop == NULL) {
+        return;
+    }
+    listeners_close(&srv->listeners);
+    if (srv->core != NULL) {
+        close_conns(srv);
+        core_close(srv->core);
+        reap(srv);
+    }
+    if (failed) {
+        return; /* the log is in an unknown state: leave everything to recovery */
+    }
+    if (srv->st != NULL) {
+        store_close(srv->st);
+    }
+    if (srv->disk != NULL) {
+        memdisk_free(srv->disk);
+    }
+    log_line(&srv->log, LOG_INFO, "server", "stopped", "code=%d", srv->exit_code);
+    ev_loop_destroy(srv->loop);
+}

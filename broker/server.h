@@ -1,0 +1,74 @@
+#ifndef WEIR_BROKER_SERVER_H
+#define WEIR_BROKER_SERVER_H
+/* The process: loop, listeners, connections, core, store, and the order in which they start and
+ * stop. */
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "broker/config.h"
+#include "broker/conn.h"
+#include "broker/core/core.h"
+#include "broker/listener.h"
+#include "broker/log.h"
+#include "storage/store.h"
+
+struct memdisk;
+
+struct server_stats {
+    uint64_t accepted, refused_accepts, closed, frames_in, bytes_in, bytes_out, errors_sent,
+        requests[128]; /* by operation */
+};
+
+struct server {
+    struct ev_loop *loop;
+    const struct config *conf;
+    struct log log;
+    struct store *st;
+    struct core *core;
+    struct memdisk *disk; /* --dev */
+    struct listeners listeners;
+
+    ev_async store_ready;
+    ev_prepare before_sleep;
+    ev_idle again; /* runs while work was left over, so that the loop does not sleep */
+    ev_timer core_timer, second, drain_timer;
+    ev_signal term, intr, hup;
+
+    TAILQ_HEAD(conn_list, conn) conns, dirty, dead, starved;
+    TAILQ_HEAD(sub_list, sub) ready_subs;
+    unsigned n_conns;
+    uint64_t next_conn_id;
+    uint8_t conn_id_base[8];
+    int64_t started_mono_ns;
+    uint32_t advertise_port;
+    char advertise_host[256];
+    struct server_stats stats;
+    struct log_limit limit_accept, limit_bad, limit_refused;
+    bool draining;
+    int exit_code;
+};
+
+/* Exit codes of the process (sysexits). */
+enum {
+    EXIT_CODE_OK = 0,
+    EXIT_CODE_USAGE = 64,
+    EXIT_CODE_DATA_LOSS = 65,
+    EXIT_CODE_UNAVAILABLE = 69, /* cannot listen */
+    EXIT_CODE_STORAGE = 70,     /* storage failed while running */
+    EXIT_CODE_IO = 74,          /* cannot open the store */
+    EXIT_CODE_LOCKED = 75,
+};
+
+/* Opens everything. On failure *e says why and *exit_code is set; server_close is still due. */
+enum werr server_open(struct server *srv, const struct config *conf,
+                      struct werror *e) WEIR_NODISCARD;
+/* Serves until a signal or a storage failure. Returns the exit code. */
+int server_run(struct server *srv);
+void server_close(struct server *srv);
+
+/* Something is left to do: do not sleep. */
+void server_again(struct server *srv);
+
+#endif

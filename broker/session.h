@@ -1,0 +1,57 @@
+#ifndef WEIR_BROKER_SESSION_H
+#define WEIR_BROKER_SESSION_H
+/* From complete frames to operations: limits before HELLO, the state table, dispatch to handlers.
+ */
+#include "broker/server.h"
+#include "proto/msg.h"
+
+/* What session_frame did with a frame. */
+enum session_result {
+    SESSION_OK,
+    SESSION_WAIT, /* not now: the produce budget is used up; offer the same frame again later */
+    SESSION_END,  /* the connection ends (an error was queued) */
+};
+
+/*
+ * One frame body. `owner` holds the bytes when the frame has a blob of its own (large frames):
+ * handlers may then refer to it; NULL: the bytes are gone after the call.
+ */
+enum session_result session_frame(struct conn *c, struct slice body, struct blob *owner);
+/* Largest frame allowed in the connection's state. */
+size_t session_frame_limit(const struct conn *c);
+/* First byte of a connection: true = it speaks weir; false = one line of advice was queued, end. */
+bool session_greet(struct conn *c, uint8_t first);
+
+/* A handler: decodes args, acts, answers now or later. */
+struct cmd {
+    struct conn *c;
+    struct server *srv;
+    uint32_t corr; /* notify: id */
+    struct mpread args;
+    struct slice body;
+    struct blob *owner; /* see session_frame */
+};
+/* A non-OK result is answered by the dispatcher (for a notify: the connection ends). */
+typedef enum werr (*cmd_fn)(struct cmd *m, struct werror *e);
+
+enum werr cmd_ping(struct cmd *m, struct werror *e);
+enum werr cmd_init_producer(struct cmd *m, struct werror *e);
+enum werr cmd_metadata(struct cmd *m, struct werror *e);
+enum werr cmd_produce(struct cmd *m, struct werror *e);
+enum werr cmd_fetch(struct cmd *m, struct werror *e);
+enum werr cmd_subscribe(struct cmd *m, struct werror *e);
+enum werr cmd_credit(struct cmd *m, struct werror *e);
+enum werr cmd_sub_update(struct cmd *m, struct werror *e);
+enum werr cmd_list_offsets(struct cmd *m, struct werror *e);
+enum werr cmd_topic_create(struct cmd *m, struct werror *e);
+enum werr cmd_topic_delete(struct cmd *m, struct werror *e);
+enum werr cmd_topic_alter(struct cmd *m, struct werror *e);
+enum werr cmd_topic_describe(struct cmd *m, struct werror *e);
+enum werr cmd_metrics(struct cmd *m, struct werror *e);
+
+/* Subscriptions of a connection (cmd_sub.c). */
+void subs_close(struct conn *c);    /* the connection ends */
+void subs_resume(struct conn *c);   /* its output drained */
+void subs_pump(struct server *srv); /* delivers what is ready, a turn's worth */
+
+#endif

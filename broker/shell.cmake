@@ -1,0 +1,12 @@
+# The server around the core. Objects once, so that unit tests can link them without main.c.
+add_library(weir_shell OBJECT
+    clock.c log.c config.c listener.c conn.c reply.c session.c cmd_produce.c cmd_fetch.c cmd_sub.c
+    cmd_topic.c cmd_misc.c metrics.c notify.c server.c)
+target_include_directories(weir_shell PRIVATE ${UTHASH_INCLUDE_DIR})
+target_compile_definitions(weir_shell PUBLIC WEIR_SERVER_VERSION="${PROJECT_VERSION}")
+target_link_libraries(weir_shell PRIVATE weir_flags ev::ev)
+
+add_executable(weir-server main.c)
+target_link_libraries(weir-server PRIVATE weir_flags weir_shell weir_core weir_storage weir_proto
+    weir_storage_lib weir_proto_lib ev::ev)
+install(TARGETS weir-server RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
