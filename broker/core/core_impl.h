@@ -1,0 +1,318 @@
+#ifndef WEIR_BROKER_CORE_CORE_IMPL_H
+#define WEIR_BROKER_CORE_CORE_IMPL_H
+/*
+ * What the files of broker/core share. Nothing outside broker/core (and its unit tests) includes
+ * this.
+ *
+ * Ownership, as a tree: core owns topics, topics own partitions, partitions own dedupe states;
+ * readers belong to their callers, partitions only link to them; a job (anything submitted to the
+ * store) belongs to core->jobs until its completion ran.
+ */
+#include <sys/queue.h>
+
+/* An allocation that fails aborts, as everywhere in the core. */
+#define uthash_fatal(msg) abort()
+#include <uthash.h>
+
+#include "broker/core/core.h"
+#include "broker/core/tailcache.h"
+#include "broker/core/walltime.h"
+#include "broker/core/window.h"
+
+struct part;
+struct rpart;
+struct named;
+struct change;
+struct group;
+struct pid_wait;
+
+/* ---------------------------------------------------------------- jobs */
+
+/*
+ * Something submitted to the store. run() is called for every stage, and after STORE_DONE the job
+ * is run()'s to free. At core_close, jobs that were never completed run with WERR_INDETERMINATE.
+ */
+struct job {
+    TAILQ_ENTRY(job) link;
+    struct core *co;
+    void (*run)(struct job *j, enum store_stage stage, enum werr rc, const struct werror *e);
+};
+TAILQ_HEAD(jobs, job);
+
+/* Submits what was gathered, then t. Takes t and j. */
+void job_submit(struct core *co, struct job *j, struct store_txn *t, enum store_sync sync,
+                bool want_written);
+
+/* ---------------------------------------------------------------- dedupe */
+
+/* One producer in one partition. */
+struct dedupe {
+    UT_hash_handle hh;
+    struct {
+        uint64_t pid;
+        uint64_t part_id;
+    } key;
+    struct part *part;
+    struct named *named; /* NULL: unnamed producer */
+    LIST_ENTRY(dedupe) of_part;
+    LIST_ENTRY(dedupe) of_named;
+    TAILQ_ENTRY(dedupe) by_change; /* core->changed or core->rolling */
+    struct window w;
+    uint32_t refs;       /* appends in flight: not to be evicted */
+    uint16_t unanswered; /* those of them whose producer waits */
+    uint8_t held;        /* enum werr of the refusal that later sequences share; 0 = none */
+    bool recovered;      /* rebuilt at start, nothing appended since */
+    bool in_changed, in_rolling;
+};
+LIST_HEAD(dedupe_list, dedupe);
+TAILQ_HEAD(dedupe_queue, dedupe);
+
+struct dedupe *dedupe_find(struct core *co, const struct part *pt, uint64_t pid);
+struct dedupe *dedupe_new(struct core *co, struct part *pt, uint64_t pid);
+void dedupe_free(struct core *co, struct dedupe *d);
+void dedupe_changed(struct core *co, struct dedupe *d); /* the next roll snapshots it */
+/* A txn with the snapshots of everything that changed since the last roll, for the caller to add
+ * the roll to; dedupe_rolled says how that ended. If they are many, some are submitted ahead. */
+struct store_txn *dedupe_snapshot(struct core *co);
+void dedupe_rolled(struct core *co, bool ok);
+enum werr dedupe_load(struct core *co, struct werror *e) WEIR_NODISCARD;
+/* Looks at up to n states for one that nobody used for 7 days; forgets it. */
+void dedupe_evict(struct core *co, unsigned n);
+
+/* ---------------------------------------------------------------- topics */
+
+LIST_HEAD(rpart_list, rpart);
+struct part {
+    struct core_topic *topic;
+    uint32_t p;  /* number inside the topic */
+    uint32_t id; /* the store's partition number, never reused */
+    uint64_t next, hw;
+    int64_t last_append_ms;
+    struct core_produce *first, *last; /* not answered yet, in append order (rq->next) */
+    struct tail tail;
+    struct rpart_list waiting; /* readers at the high watermark */
+    struct rpart_list busy;    /* the other readers */
+    struct dedupe_list dedupes;
+};
+
+struct core_topic {
+    UT_hash_handle hh;
+    struct core *core;
+    uint64_t tid;
+    int64_t created_ms;
+    struct topic_config conf;
+    struct part **parts;
+    uint16_t *slots;       /* NULL: never grown */
+    struct change *change; /* runs now; others queue behind it */
+    uint32_t n_parts;
+    bool hidden; /* being created or deleted */
+    bool deleting;
+    uint8_t name_n;
+    char name[];
+};
+
+struct part *part_new(struct core *co, struct core_topic *t, uint32_t p, uint32_t id);
+/* Tells readers that the topic is gone, frees dedupe states and tail. Nothing is in flight. */
+void part_free(struct core *co, struct part *pt);
+/* Durable up to end: readers that waited become ready. */
+void part_raise(struct core *co, struct part *pt, uint64_t end);
+void part_wake_all(struct part *pt); /* readers that waited look again */
+uint64_t part_start(const struct core *co, const struct part *pt);
+enum store_table part_table(const struct core_topic *t); /* by retention */
+
+struct core_topic *topic_new(struct core *co, struct slice name, uint64_t tid,
+                             const struct topic_config *c, int64_t created_ms);
+void topic_free(struct core *co, struct core_topic *t);
+void topic_link(struct core *co, struct core_topic *t); /* by id and by name */
+void topic_unlink(struct core *co, struct core_topic *t);
+struct core_topic *topic_lookup(struct core *co, struct slice name); /* hidden ones too */
+void topic_set_parts(struct core *co, struct core_topic *t, uint32_t n, const uint32_t *ids);
+/* NULL and *e: unknown topic or partition. */
+struct part *topic_part(struct core *co, uint64_t tid, uint32_t p, struct werror *e);
+/* Row of META_TOPIC: what the topic is after a change to c with partitions ids and table slots. */
+void topic_encode(const struct core_topic *t, const struct topic_config *c, const uint32_t *ids,
+                  const uint16_t *slots, struct buf *out);
+struct meta_key topic_key(uint64_t tid);
+enum werr topic_load(struct core *co, struct werror *e) WEIR_NODISCARD;
+void topic_change_abort(struct core *co); /* answers what still queues with SHUTTING_DOWN */
+
+/* ---------------------------------------------------------------- producers */
+
+struct named {
+    UT_hash_handle by_name, by_pid;
+    uint64_t pid;
+    int64_t used_ms; /* wall time of the last INIT */
+    struct dedupe_list dedupes;
+    uint16_t epoch;
+    uint8_t name_n;
+    char name[];
+};
+struct named *named_by_pid(struct core *co, uint64_t pid);
+enum werr producer_load(struct core *co, struct werror *e) WEIR_NODISCARD;
+void producer_fini(struct core *co);
+void producer_evict(struct core *co);
+/* WERR_OK, UNKNOWN_PRODUCER or PRODUCER_FENCED. d may be NULL. */
+enum werr producer_check(struct core *co, const struct dedupe *d, uint64_t pid, uint16_t epoch,
+                         struct werror *e);
+/* Counters row as of now, into t. */
+void counters_put(struct core *co, struct store_txn *t);
+
+/* ---------------------------------------------------------------- groups of appends */
+
+struct append {
+    struct part *part;
+    struct dedupe *dedupe;   /* NULL: not idempotent */
+    struct core_produce *rq; /* NULL: answered */
+    struct bytes batch;      /* a reference, for the tail cache */
+    uint64_t base;
+    uint32_t count;
+    bool os; /* acknowledged when written */
+};
+struct group {
+    struct job job;
+    struct store_txn *txn;
+    struct append *items;
+    uint32_t n, cap;
+    uint64_t bytes;
+    int64_t append_ms; /* one reading of the clock */
+    bool disk, os;     /* has such items */
+};
+/* The open group, with room for `bytes` more. */
+struct group *group_open(struct core *co, uint64_t bytes);
+/* Submits the open group, if any. */
+void group_submit(struct core *co);
+/* Core_close: the open group was never submitted. */
+void group_drop(struct core *co, enum werr rc, const char *why);
+
+/* Runs rq->done and those of the duplicates that wait for it; rq leaves its partition's list. */
+void produce_answer(struct core *co, struct part *pt, struct core_produce *rq, enum werr rc,
+                    const struct werror *e);
+
+/* ---------------------------------------------------------------- readers */
+
+TAILQ_HEAD(rpart_queue, rpart);
+struct rpart {
+    UT_hash_handle hh;
+    struct {
+        uint64_t tid;
+        uint64_t p;
+    } key;
+    struct core_reader *rd;
+    struct part *part; /* NULL: its topic was deleted */
+    LIST_ENTRY(rpart) of_part;
+    TAILQ_ENTRY(rpart) in_queue; /* rd->ready or rd->cold */
+    uint64_t offset;
+    struct bytes data;      /* what the store gave, not yet pulled */
+    struct werror *failure; /* what the store answered instead */
+    uint64_t left;          /* bytes this partition may still give (FETCH) */
+    uint32_t epoch;
+    bool has_epoch, waiting, ready, cold, told;
+};
+struct cold_read {
+    struct store_read r;
+    LIST_ENTRY(cold_read) of_core;
+    struct core *co;
+    struct core_reader *rd; /* NULL: nobody waits any more */
+    struct rpart *rp;       /* NULL: dropped meanwhile */
+};
+LIST_HEAD(cold_list, cold_read);
+struct core_reader {
+    struct core *co;
+    void (*on_ready)(void *arg);
+    void *arg;
+    LIST_ENTRY(core_reader) of_core;
+    TAILQ_ENTRY(core_reader) in_wake;
+    struct rpart *parts;
+    struct rpart_queue ready; /* something to give, or to find out */
+    struct rpart_queue cold;  /* wait for the store to be free for this reader */
+    struct cold_read *reading;
+    struct rpart *holds; /* has data from the store */
+    bool notified, wakes;
+};
+TAILQ_HEAD(reader_queue, core_reader);
+LIST_HEAD(reader_list, core_reader);
+
+void rpart_ready(struct rpart *rp);  /* puts it in the ready queue; wakes the reader later */
+void rpart_orphan(struct rpart *rp); /* its topic is gone */
+void reader_limit(struct core_reader *rd, uint64_t tid, uint32_t p, uint64_t bytes);
+bool reader_reading(const struct core_reader *rd);
+void cold_read_start(struct rpart *rp, uint32_t max_bytes);
+/* Calls ready() of the readers that got news. Never call it inside a core_reader_* function. */
+void readers_wake(struct core *co);
+
+/* ---------------------------------------------------------------- fetch */
+
+void fetch_expire(struct core *co, int64_t now_mono_ns);
+int64_t fetch_deadline(const struct core *co);
+void fetch_fini(struct core *co); /* answers all with SHUTTING_DOWN */
+
+/* ---------------------------------------------------------------- retention */
+
+void retention_init(struct core *co);
+void retention_run(struct core *co);
+void retention_changed(struct core *co); /* work was done: look again within a second */
+/*
+ * The seam for groups: the lowest offset of a partition that retention must not pass because a
+ * group has not read it (SETTLED 14). UINT64_MAX = no hold. There are no groups yet.
+ */
+uint64_t retention_hold_offset(const struct core *co, const struct part *pt);
+
+/* ---------------------------------------------------------------- the core */
+
+struct core {
+    struct core_conf conf;
+    struct core_env env;
+    struct store *st;
+    uint32_t epoch; /* of every partition, raised at every open */
+    uint64_t version, base_version;
+
+    struct core_topic *topics; /* by tid */
+    struct core_topic **names; /* sorted */
+    size_t n_names, cap_names;
+    size_t n_hidden;
+    struct change *changes; /* waiting for another change of the same name */
+    uint64_t next_tid;
+    uint32_t next_part;
+    uint64_t n_parts;
+
+    struct dedupe *dedupes;
+    struct dedupe *evict_at; /* where the next sweep goes on; NULL = from the start */
+    struct dedupe_queue changed, rolling;
+    struct named *names_by_name, *names_by_pid;
+    uint64_t next_pid, pid_durable, pid_limit; /* next <= durable <= limit (being reserved) */
+    uint64_t pid_at_open;                      /* smaller ones were given out before this start */
+    uint64_t next_named;
+    struct pid_wait *pid_waits; /* unnamed producers that wait for a block of ids */
+    bool pids_asked;
+
+    struct jobs jobs;
+    struct group *group; /* open */
+    unsigned groups_in_flight;
+    bool settling; /* a group met a full disk: refuse until all before it are back */
+    uint64_t inflight_bytes;
+    unsigned finds;
+    bool draining, failed, closing;
+
+    struct tailcache tail;
+    struct reader_list readers;
+    struct reader_queue wake;
+    struct cold_list colds;
+    struct core_fetch **fetches; /* heap by deadline */
+    size_t n_fetches, cap_fetches;
+
+    struct walltime wall;
+    int64_t upkeep_mono_ns; /* next */
+    int64_t changed_mono_ns;
+    int64_t roll_mono_ns; /* last one for retention's sake */
+    int64_t sweep_mono_ns;
+    size_t retention_at; /* index in names[] */
+    bool roll_in_flight, roll_wanted;
+    struct core_stats stats;
+};
+
+int64_t core_mono_ns(const struct core *co);
+int64_t core_wall_ms(struct core *co); /* steady wall time, looks at the clocks */
+void core_log(const struct core *co, int level, const char *event, const char *fmt, ...)
+    WEIR_PRINTF(4, 5);
+
+#endif

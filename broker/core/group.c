@@ -1,0 +1,282 @@
+/*
+ * What is submitted to the store, and what happens when it comes back.
+ *
+ * Happy path: core_produce adds appends to the open group; core_flush submits it as one txn; the
+ * completion raises high watermarks, fills the tail cache, answers producers, wakes readers.
+ *
+ * What can fail: STORAGE_FULL = nothing of the group happened. The store then fails everything that
+ * was submitted behind it too, so the core refuses new appends until all of that is back
+ * (`settling`), takes offsets and dedupe windows back to where the store stands, and goes on.
+ * Anything else: nobody knows. Everybody in flight hears INDETERMINATE, nothing is accepted again.
+ *
+ * Who owns what: a job belongs to core->jobs until it ran to STORE_DONE. A group holds a reference
+ * to each batch until then.
+ */
+#include <assert.h>
+
+#include "broker/core/core_impl.h"
+#include "broker/core/mem.h"
+
+enum { GROUP_BYTES = 4 << 20, FULL_RETRY_MS = 1000 };
+
+/* ---------------------------------------------------------------- jobs */
+
+static void on_stage(void *arg, enum store_stage stage, enum werr rc, const struct werror *e)
+{
+    struct job *j = arg;
+    struct core *co = j->co;
+
+    if (stage == STORE_DONE) {
+        TAILQ_REMOVE(&co->jobs, j, link);
+        if (rc != WERR_OK && rc != WERR_STORAGE_FULL && !co->failed) {
+            co->failed = true;
+            core_log(co, 0, "store_failed", "code=%s text=\"%s\"", werr_name(rc),
+                     e != NULL ? e->text : "");
+        }
+    }
+    j->run(j, stage, rc, e);
+    readers_wake(co);
+}
+
+void job_submit(struct core *co, struct job *j, struct store_txn *t, enum store_sync sync,
+                bool want_written)
+{
+    group_submit(co);
+    j->co = co;
+    TAILQ_INSERT_TAIL(&co->jobs, j, link);
+    store_submit(co->st, t, sync, want_written, on_stage, j);
+}
+
+/* ---------------------------------------------------------------- answers */
+
+static void answer_one(struct core *co, struct core_produce *rq, enum werr rc,
+                       const struct werror *e)
+{
+    rq->next = NULL;
+    if (rc == WERR_OK) {
+        rq->err = (struct werror){.code = WERR_OK};
+    } else {
+        if (e != NULL) {
+            rq->err = *e;
+            rq->err.code = rc;
+        } else {
+            werror_set(&rq->err, rc, "%s", werr_text(rc));
+        }
+        if (rc == WERR_STORAGE_FULL) {
+            rq->err.retry_after_ms = FULL_RETRY_MS;
+        }
+        if ((unsigned)rc < sizeof co->stats.produce_refused / sizeof co->stats.produce_refused[0]) {
+            co->stats.produce_refused[rc]++;
+        }
+    }
+    rq->done(rq);
+}
+
+/* The duplicates of a request that is in flight hang on its internal[0]. */
+static struct core_produce *twins(const struct core_produce *rq)
+{
+    struct core_produce *twin;
+
+    memcpy(&twin, &rq->internal[0], sizeof twin);
+    return twin;
+}
+
+void produce_answer(struct core *co, struct part *pt, struct core_produce *rq, enum werr rc,
+                    const struct werror *e)
+{
+    struct core_produce *before = NULL;
+
+    for (struct core_produce *r = pt->first; r != rq; r = r->next) {
+        before = r;
+    }
+    if (before != NULL) {
+        before->next = rq->next;
+    } else {
+        pt->first = rq->next;
+    }
+    if (pt->last == rq) {
+        pt->last = before;
+    }
+    const struct msg_produce_ok ok = rq->ok;
+    struct core_produce *twin = twins(rq);
+    answer_one(co, rq, rc, e); /* rq may be gone from here on */
+    while (twin != NULL) {
+        struct core_produce *next = twins(twin);
+        twin->ok = ok;
+        twin->ok.flags |= PRODUCE_DUPLICATE;
+        answer_one(co, twin, rc, e);
+        twin = next;
+    }
+}
+
+static void item_answer(struct core *co, struct append *it, uint32_t level, enum werr rc,
+                        const struct werror *e)
+{
+    struct core_produce *rq = it->rq;
+
+    if (rq == NULL) {
+        return;
+    }
+    it->rq = NULL;
+    if (it->dedupe != NULL) {
+        it->dedupe->unanswered--;
+    }
+    rq->ok.level = level;
+    produce_answer(co, it->part, rq, rc, e);
+}
+
+/* ---------------------------------------------------------------- completions */
+
+static void item_done(struct core *co, struct append *it)
+{
+    co->inflight_bytes -= it->batch.n;
+    blob_unref(it->batch.owner);
+    it->batch = (struct bytes){0};
+    if (it->dedupe != NULL) {
+        it->dedupe->refs--;
+    }
+}
+
+static void make_visible(struct core *co, struct group *g)
+{
+    for (uint32_t i = 0; i < g->n; i++) {
+        struct append *it = &g->items[i];
+        if (it->base < it->part->hw) {
+            continue;
+        }
+        tail_put(&co->tail, &it->part->tail, it->base, it->count, it->batch);
+        part_raise(co, it->part, it->base + it->count);
+    }
+}
+
+/* Nothing of it happened: offsets and windows go back to where the store stands. */
+static void take_back(struct core *co, struct group *g, enum werr rc)
+{
+    for (uint32_t i = 0; i < g->n; i++) {
+        struct append *it = &g->items[i];
+        it->part->next = store_next_offset(co->st, it->part->id);
+        if (it->dedupe != NULL) {
+            window_rollback(&it->dedupe->w, it->base);
+            it->dedupe->held = (uint8_t)rc;
+        }
+    }
+}
+
+static void group_free(struct group *g)
+{
+    free(g->items);
+    free(g);
+}
+
+static void group_end(struct core *co, struct group *g, enum werr rc, const struct werror *e)
+{
+    for (uint32_t i = 0; i < g->n; i++) {
+        item_done(co, &g->items[i]);
+        item_answer(co, &g->items[i], LEVEL_DISK, rc, e);
+    }
+    group_free(g);
+}
+
+/* The open group, taken back and to be answered; NULL = there was none. */
+static struct group *group_withdraw(struct core *co, enum werr rc)
+{
+    struct group *g = co->group;
+
+    if (g != NULL) {
+        co->group = NULL;
+        store_txn_free(g->txn);
+        take_back(co, g, rc);
+    }
+    return g;
+}
+
+void group_drop(struct core *co, enum werr rc, const char *why)
+{
+    struct group *g = group_withdraw(co, rc);
+    struct werror e;
+
+    if (g != NULL) {
+        werror_set(&e, rc, "%s", why);
+        group_end(co, g, rc, &e);
+    }
+}
+
+/* All state goes back before the first answer: an answer may bring the next request. */
+static void group_full(struct core *co, struct group *g, const struct werror *e)
+{
+    struct group *open = group_withdraw(co, WERR_STORAGE_FULL);
+
+    co->settling = co->groups_in_flight > 0;
+    take_back(co, g, WERR_STORAGE_FULL);
+    group_end(co, g, WERR_STORAGE_FULL, e);
+    if (open != NULL) {
+        group_end(co, open, WERR_STORAGE_FULL, e);
+    }
+}
+
+static void group_run(struct job *j, enum store_stage stage, enum werr rc, const struct werror *e)
+{
+    struct group *g = (struct group *)(void *)j;
+    struct core *co = j->co;
+
+    if (stage == STORE_WRITTEN) {
+#ifdef WEIR_BUG_HW_EARLY
+        make_visible(co, g);
+#endif
+        for (uint32_t i = 0; i < g->n; i++) {
+            if (g->items[i].os) {
+                item_answer(co, &g->items[i], LEVEL_WRITTEN, WERR_OK, NULL);
+            }
+        }
+        return;
+    }
+    co->groups_in_flight--;
+    if (rc == WERR_STORAGE_FULL) {
+        group_full(co, g, e);
+        return;
+    }
+    if (co->groups_in_flight == 0) {
+        co->settling = false;
+    }
+    if (rc == WERR_OK) {
+        make_visible(co, g);
+    } else {
+        rc = WERR_INDETERMINATE;
+    }
+    group_end(co, g, rc, e);
+}
+
+/* ---------------------------------------------------------------- gathering */
+
+struct group *group_open(struct core *co, uint64_t bytes)
+{
+    if (co->group != NULL && co->group->bytes + bytes > GROUP_BYTES) {
+        group_submit(co);
+    }
+    if (co->group == NULL) {
+        co->group = core_calloc(1, sizeof *co->group);
+        co->group->job.run = group_run;
+        co->group->txn = store_txn_new(co->st);
+        co->group->append_ms = core_wall_ms(co);
+    }
+    return co->group;
+}
+
+void group_submit(struct core *co)
+{
+    struct group *g = co->group;
+
+    if (g == NULL) {
+        return;
+    }
+    co->group = NULL;
+    co->groups_in_flight++;
+    bool want_written = g->os;
+#ifdef WEIR_BUG_HW_EARLY
+    want_written = true;
+#endif
+    struct store_txn *t = g->txn;
+    g->txn = NULL; /* the store's now */
+    job_submit(co, &g->job, t, g->disk ? STORE_SYNC : STORE_LAZY, want_written);
+    retention_changed(co);
+}
