@@ -131,7 +131,7 @@ static void merging_adds(void **state)
     uint64_t x = 1;
     (void)state;
     for (int i = 0; i < 1000; i++) {
-        int64_t v = wide(&x);
+        int64_t v = wide(&x) + 7; /* never 0, which is what an empty one has */
         histogram_add(i % 3 ? a : b, v);
         histogram_add(all, v);
     }
@@ -142,8 +142,10 @@ static void merging_adds(void **state)
     assert_memory_equal(a->cells, all->cells, sizeof all->cells);
     histogram_free(b);
     b = histogram_new();
-    histogram_merge(a, b);
+    histogram_merge(a, b); /* an empty one changes nothing */
     assert_int_equal(a->min, all->min);
+    histogram_merge(b, all); /* into an empty one */
+    assert_int_equal(b->min, all->min);
     histogram_free(a);
     histogram_free(b);
     histogram_free(all);

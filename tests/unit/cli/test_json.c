@@ -28,7 +28,7 @@ static void members_and_commas(void **state)
     json_int(&j, "i", INT64_MIN);
     json_uint(&j, "u", UINT64_MAX);
     json_double(&j, "d", 0.5);
-    json_double(&j, "nan", NAN);
+    json_double(&j, "nan", (double)NAN);
     json_bool(&j, "t", true);
     json_text(&j, "none", NULL);
     json_open(&j, "list", '[');
