@@ -47,8 +47,7 @@ weir_sub *weir_subscribe(weir *w, const char *topic, const char *group, const ch
         memcpy(s->name, s->topic->name, s->topic->name_len + 1);
         conn_want(&w->conn, handle_now(w));
         meta_want(w, s->topic);
-        w->prod.dirty = true; /* the loop has something to do */
-        handle_wake(w);
+        handle_dirty(w);
     }
     return s;
 }

@@ -142,10 +142,14 @@ void handle_timer(struct weir *w, int64_t t_ns)
     w->timer_ns = t_ns < w->timer_ns ? t_ns : w->timer_ns;
 }
 
-void handle_wake(struct weir *w)
+void handle_dirty(struct weir *w)
 {
-    if (w->wakeup) {
-        w->wakeup(w->wakeup_arg);
+    if (!w->prod.dirty) {
+        w->prod.dirty = true;
+        w->prod.dirty_since_ns = w->now_ns;
+        if (w->wakeup) {
+            w->wakeup(w->wakeup_arg);
+        }
     }
 }
 

@@ -74,8 +74,8 @@ int64_t handle_now(struct weir *w);
 int64_t handle_wall_ms(const struct weir *w); /* as of the last handle_now */
 /* A module wants handle_step at t. */
 void handle_timer(struct weir *w, int64_t t_ns);
-/* The user should come back to weir_on_io soon: output or results wait. */
-void handle_wake(struct weir *w);
+/* There is something to send: the user's loop should come to weir_on_io soon. */
+void handle_dirty(struct weir *w);
 /* Timers, requests, batches: everything that needs no I/O. After it, the transport writes. */
 void handle_step(struct weir *w);
 int64_t handle_deadline(const struct weir *w);

@@ -393,11 +393,7 @@ void producer_put(struct weir *w, const struct outgoing *m, weir_error *e)
     }
     if (e->outcome == WEIR_DONE) {
         w->prod.pending_messages++;
-        if (!w->prod.dirty) {
-            w->prod.dirty = true;
-            w->prod.dirty_since_ns = w->now_ns;
-            handle_wake(w);
-        }
+        handle_dirty(w);
     }
 }
 

@@ -59,6 +59,18 @@ static bool move_out(struct rig *r)
     return n > 0;
 }
 
+static void damage(struct rig *r, struct buf *b)
+{
+    for (size_t i = 0; i < b->len && r->flip; i++) {
+        r->flip ^= r->flip << 13;
+        r->flip ^= r->flip >> 7;
+        r->flip ^= r->flip << 17;
+        if (r->flip % 64 == 0) {
+            b->p[i] = (uint8_t)(r->flip >> 32);
+        }
+    }
+}
+
 /* Bytes both ways until none are left. True: something moved. */
 static bool exchange(struct rig *r)
 {
@@ -91,6 +103,7 @@ static bool exchange(struct rig *r)
                 out = r->conn.out;
                 r->conn.out = (struct buf){0};
                 moved = moved || out.len > 0;
+                damage(r, &out);
                 rig_feed(r, out.p, out.len);
                 buf_fini(&out);
             }
@@ -157,6 +170,22 @@ static void close_it(struct weir *w)
 
 static const struct transport scripted = {turn, push, deadline, fd, interrupt, close_it};
 
+static void ignore_topic(void *user, const weir_topic *t)
+{
+    (void)user;
+    (void)weir_topic_config(t, "retention.ms");
+}
+
+static void ignore_metric(void *user, const char *name, const char *label, const char *label_value,
+                          uint64_t value)
+{
+    (void)user;
+    (void)name;
+    (void)label;
+    (void)label_value;
+    (void)value;
+}
+
 void rig_open(struct rig *r, const char *options)
 {
     const struct clock_source clock = {rig_mono, rig_wall, r};
@@ -173,6 +202,8 @@ void rig_init(struct rig *r, const char *options)
     memset(r, 0, sizeof *r);
     r->now_ns = (int64_t)1000 * 1000 * CLOCK_NS_PER_MS;
     r->fb = fake_new();
+    r->on_topic = ignore_topic;
+    r->on_metric = ignore_metric;
     rig_open(r, options);
 }
 

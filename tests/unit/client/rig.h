@@ -20,6 +20,10 @@ struct rig {
     bool unreachable;  /* connecting fails */
     bool hold_answers; /* the broker's output stays in conn.out */
     size_t piece;      /* bytes given to the client at once; 0 = all */
+    uint64_t flip;     /* not 0: about one byte of 64 from the broker gets another value */
+    void (*on_topic)(void *user, const weir_topic *t); /* do nothing */
+    void (*on_metric)(void *user, const char *name, const char *label, const char *label_value,
+                      uint64_t value);
     unsigned connects, idle_turns;
     /* results of sends */
     unsigned n_results, n_done;
