@@ -166,6 +166,7 @@ static void on_before_sleep(struct ev_loop *loop, ev_prepare *w, int events)
     reap(srv);
     arm_core_timer(srv);
     if (srv->draining && core_idle(srv->core) && TAILQ_EMPTY(&srv->dirty)) {
+        ev_timer_stop(loop, &srv->drain_timer);
         ev_timer_set(&srv->drain_timer, 0., 0.);
         ev_timer_start(loop, &srv->drain_timer);
     }
