@@ -117,6 +117,23 @@ static void own_dir(char *out, size_t size)
     }
 }
 
+/* An existing path, made absolute: programs are started from other directories. */
+static bool take_path(char *out, size_t n)
+{
+    char *path = realpath(optarg, NULL);
+    bool ok = path != NULL && strlen(path) < n;
+
+    if (path == NULL) {
+        perror(optarg);
+    } else if (!ok) {
+        fprintf(stderr, "%s: path of %zu characters, limit %zu\n", optarg, strlen(path), n - 1);
+    } else {
+        memcpy(out, path, strlen(path) + 1);
+    }
+    free(path);
+    return ok;
+}
+
 static bool take(struct options *o, int opt)
 {
     uint64_t v = 0;
@@ -143,11 +160,11 @@ static bool take(struct options *o, int opt)
         o->bursts = 4;
         return true;
     case OPT_BIN_DIR:
-        return realpath(optarg, o->bin_dir) != NULL || (perror(optarg), false);
+        return take_path(o->bin_dir, sizeof o->bin_dir);
     case OPT_SERVER_BIN:
-        return realpath(optarg, o->server_bin) != NULL || (perror(optarg), false);
+        return take_path(o->server_bin, sizeof o->server_bin);
     case OPT_DATA:
-        return realpath(optarg, o->data_path) != NULL || (perror(optarg), false);
+        return take_path(o->data_path, sizeof o->data_path);
     default:
         return false;
     }
