@@ -23,6 +23,7 @@
 
 struct lane {
     weir_sub *sub;
+    const weir_message *head; /* borrowed from sub: the next to take, NULL = nothing is here */
     int32_t partition;
     int64_t next, end; /* end -1 = not known yet */
 };
@@ -79,8 +80,10 @@ static int lane_repair(struct consumer *c, struct lane *l, const weir_error *e)
     return lane_open(c, l);
 }
 
-static void take(struct consumer *c, struct lane *l, const weir_message *m)
+static void take(struct consumer *c, struct lane *l)
 {
+    const weir_message *m = l->head;
+
     hist_add(&c->history, &(struct hist_rec){.kind = HIST_DELIVERED,
                                              .partition = (uint16_t)m->partition,
                                              .id = id_of(m),
@@ -92,40 +95,55 @@ static void take(struct consumer *c, struct lane *l, const weir_message *m)
     board_add(&c->mine->bytes, m->key.size + m->value.size);
     atomic_store_explicit(&c->board->read_end[l->partition], (uint64_t)l->next,
                           memory_order_relaxed);
+    l->head = NULL;
+    weir_done(m, WEIR_ACK);
 }
 
-/* Takes what is here from every lane in turn, while the pace allows. @return messages taken, or -1.
+/* The lane whose next message is the oldest, *oldest NULL: none has one. @return 0, or -1. */
+static int pick(struct consumer *c, struct lane **oldest)
+{
+    *oldest = NULL;
+    for (size_t i = 0; i < c->n_lanes; i++) {
+        struct lane *l = &c->lanes[i];
+
+        if (l->head == NULL) {
+            l->head = weir_next(l->sub, 0);
+        }
+        if (l->head == NULL) {
+            const weir_error e = weir_sub_error(l->sub);
+
+            if (e.code != WEIR_OK && e.code != WEIR_E_TIMEOUT && lane_repair(c, l, &e) != 0) {
+                return -1;
+            }
+        } else if (*oldest == NULL || l->head->append_ms < (*oldest)->head->append_ms) {
+            *oldest = l;
+        }
+    }
+    return 0;
+}
+
+/* Takes messages while there are any and the pace allows. @return how many, or -1.
  * *wait_ns: how long nothing will be due. */
 static int take_turn(struct consumer *c, uint64_t *wait_ns)
 {
+    struct lane *l;
     int taken = 0;
 
     *wait_ns = 50000000;
-    for (size_t i = 0; i < c->n_lanes; i++) {
-        struct lane *l = &c->lanes[i];
-        const weir_message *m;
-        weir_error e;
-
-        if (c->tokens == 0) {
-            c->tokens = board_claim(c->board, CLAIM, mono_ns(), wait_ns);
-        }
-        if (c->tokens == 0) {
-            break;
-        }
-        m = weir_next(l->sub, 0);
-        if (m != NULL) {
-            take(c, l, m);
-            weir_done(m, WEIR_ACK);
-            c->tokens--;
-            taken++;
-            continue;
-        }
-        e = weir_sub_error(l->sub);
-        if (e.code != WEIR_OK && e.code != WEIR_E_TIMEOUT && lane_repair(c, l, &e) != 0) {
+    for (;;) {
+        if (pick(c, &l) != 0) {
             return -1;
         }
+        if (l != NULL && c->tokens == 0) {
+            c->tokens = board_claim(c->board, CLAIM, mono_ns(), wait_ns);
+        }
+        if (l == NULL || c->tokens == 0) {
+            return taken;
+        }
+        take(c, l);
+        c->tokens--;
+        taken++;
     }
-    return taken;
 }
 
 /* True when the producers are done and every lane was read to its end. */
@@ -161,9 +179,7 @@ static int read_all(struct consumer *c)
         }
         if (taken > 0) {
             c->last_progress_ns = mono_ns();
-            continue;
-        }
-        if (finished(c)) {
+        } else if (finished(c)) {
             return 0;
         }
         if (atomic_load(&c->board->producers_done) != 0 &&

@@ -2,11 +2,11 @@
  * weir-demo: the director of weir's main job.
  *
  * Happy path: a fresh directory, a server, the topic, then producers and consumers as processes of
- * their own (this program again, with --worker); look at the board twenty times a second, draw four
- * times; in the middle of a burst kill the server, wait, start it on the same port and directory;
- * when the producers are done tell the consumers, when they are done ask the judge.
- * What can fail: any process (told with the end of its log, exit 2), and the promises (exit 1).
- * The director owns all processes and the directory; they go with it, also on ^C, unless --keep or
+ * their own (this program again, with --worker); look at the board a hundred times a second, draw
+ * four times; in the middle of a burst kill the server, wait, start it on the same port and
+ * directory; when the producers are done tell the consumers, when they are done ask the judge. What
+ * can fail: any process (told with the end of its log, exit 2), and the promises (exit 1). The
+ * director owns all processes and the directory; they go with it, also on ^C, unless --keep or
  * something failed.
  */
 #include <poll.h>
@@ -18,7 +18,7 @@
 #include "bench/demo/director.h"
 #include "bench/demo/worker.h"
 
-#define TICK_MS 50
+#define TICK_MS 10
 /* Nothing at all may stand still for longer. */
 #define STALL_NS UINT64_C(120000000000)
 

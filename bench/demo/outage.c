@@ -20,7 +20,7 @@ static uint64_t kill_point(const struct options *o, uint32_t n)
     const uint64_t burst = (uint64_t)o->bursts * (n + 1) / (o->kills + 1);
     const uint64_t jitter = o->seed * UINT64_C(0x9e3779b97f4a7c15) >> 40;
 
-    return per_burst * burst + per_burst / 4 + jitter % (per_burst / 3 + 1);
+    return per_burst * burst + per_burst / 8 + jitter % (per_burst / 4 + 1);
 }
 
 /* Leaves the directory as a power cut would, and tells what that took. */
