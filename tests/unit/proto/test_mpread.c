@@ -343,7 +343,7 @@ static void test_random_bytes_read_as_msgpack_c_does(void **state)
     unsigned accepted = 0;
 
     (void)state;
-    for (unsigned run = 0; run < 200000; run++) {
+    for (unsigned run = 0; run < 60000; run++) {
         uint8_t p[40];
         size_t n = 1 + next_random(&x) % sizeof p;
         const char *what;
@@ -362,7 +362,7 @@ static void test_random_bytes_read_as_msgpack_c_does(void **state)
         mpread_init(&r, p, n);
         accepted += mpread_skip(&r).p != NULL;
     }
-    assert_true(accepted > 20000); /* the test looks at something */
+    assert_true(accepted > 6000); /* the test looks at something */
 }
 
 int main(void)
