@@ -27,6 +27,7 @@ struct memlog {
     struct record *records; /* by lsn */
     size_t n, cap;
     size_t n_synced; /* the first so many */
+    size_t n_torn;   /* so many survive a crash, although nobody was told */
     uint64_t bytes, limit;
     bool cut;
 };
@@ -84,6 +85,7 @@ static void forget_old(struct memlog *m)
     memmove(m->records, m->records + n, (m->n - n) * sizeof(*m->records));
     m->n -= n;
     m->n_synced -= n;
+    m->n_torn = m->n_torn > n ? m->n_torn - n : 0;
     m->cut = true;
 }
 
@@ -107,8 +109,10 @@ void memlog_free(struct memlog *m)
 void memlog_crash(struct memlog *m, unsigned keep)
 {
     size_t left = m->n - m->n_synced;
-    drop_from(m, m->n_synced + (keep < left ? keep : left));
+    size_t upto = m->n_synced + (keep < left ? keep : left);
+    drop_from(m, upto > m->n_torn ? upto : m->n_torn);
     m->n_synced = m->n;
+    m->n_torn = 0;
 }
 
 void memlog_limit(struct memlog *m, uint64_t bytes)
@@ -295,14 +299,14 @@ void memlog_abandon(struct clog *base)
     pthread_mutex_unlock(&l->m->mu);
 }
 
-void memlog_torn(struct clog *base, struct clog_pos pos, struct slice rec)
+void memlog_torn(struct clog *base, uint64_t tag, struct clog_pos pos, struct slice rec)
 {
     struct clog_mem *l = mem_of(base);
     pthread_mutex_lock(&l->m->mu);
     /* Records become durable in order: whatever was written before it is there, too. */
-    add(l->m, pos, 0, rec);
-    l->m->n_synced = l->m->n;
-    l->broken = true;
+    add(l->m, pos, tag, rec);
+    l->m->n_torn = l->m->n;
+    pthread_cond_signal(&l->work);
     pthread_mutex_unlock(&l->m->mu);
 }
 

@@ -29,7 +29,7 @@ enum werr memlog_open(struct memlog *m, bool threaded, const struct memlog_hooks
                       struct clog **out, struct werror *e) WEIR_NODISCARD;
 /* From now on nothing is synced, also not by close: what a killed process leaves. */
 void memlog_abandon(struct clog *l);
-/* Puts a record into the log as if it had been synced, without any callback (torn append). */
-void memlog_torn(struct clog *l, struct clog_pos pos, struct slice rec);
+/* An append that survives every crash from now on, synced or not (torn append). */
+void memlog_torn(struct clog *l, uint64_t tag, struct clog_pos pos, struct slice rec);
 
 #endif

@@ -160,11 +160,14 @@ static void on_appended(void *arg, uint64_t tag, enum werr rc, struct clog_pos p
     int64_t now_ns = c->mono_ns(c->mono_arg);
     pthread_mutex_lock(&c->mu);
     struct group *g = group_find(c, tag);
+    bool failed = c->health == COMMIT_FAILED;
     pthread_mutex_unlock(&c->mu);
     if (g == NULL)
         return;
-    if (rc == WERR_OK && !c->fused)
-        rc = apply(c, g, &e);
+    if (rc == WERR_OK && !c->fused) {
+        /* Tables must never skip a record: after one that failed, none is applied. */
+        rc = failed ? WERR_INDETERMINATE : apply(c, g, &e);
+    }
     pthread_mutex_lock(&c->mu);
     uint64_t ns = (uint64_t)(now_ns - g->append_mono_ns);
     c->stats.syncs++;

@@ -96,7 +96,7 @@ void bucket_row_add(struct buf *b, uint32_t partition, const struct index_range 
     put_varint(b, r->bytes);
     /* Times are wall times of the owner and may be anything: two's complement, then the spread. */
     put_varint(b, (uint64_t)r->min_ms);
-    put_varint(b, (uint64_t)(r->max_ms - r->min_ms));
+    put_varint(b, (uint64_t)r->max_ms - (uint64_t)r->min_ms);
 }
 
 enum werr bucket_row_open(struct bucket_row *row, struct slice key, struct slice value,

@@ -236,7 +236,7 @@ struct clog_fault {
     struct clog *inner;
     struct fault_plan *plan;
     bool own_sync;
-    void (*torn)(struct clog *inner, struct clog_pos pos, struct slice rec);
+    void (*torn)(struct clog *inner, uint64_t tag, struct clog_pos pos, struct slice rec);
     pthread_mutex_t mu;
     bool broken;
     bool full; /* a record is missing: nothing goes through until the committer sends it again */
@@ -309,7 +309,7 @@ static enum werr f_append(struct clog *base, uint64_t tag, enum clog_kind kind, 
     l->broken = true;
     pthread_mutex_unlock(&l->mu);
     if (f.torn && l->torn != NULL)
-        l->torn(l->inner, pos, rec);
+        l->torn(l->inner, HIDDEN_TAG, pos, rec);
     else if (f.torn)
         (void)l->inner->ops->append(l->inner, HIDDEN_TAG, kind, pos, rec, false, false);
     return WERR_INDETERMINATE;
@@ -345,7 +345,8 @@ static void f_step_sync(struct clog *base)
 }
 
 struct clog *fault_clog(struct clog *inner, struct fault_plan *p, bool own_sync,
-                        void (*torn)(struct clog *inner, struct clog_pos pos, struct slice rec))
+                        void (*torn)(struct clog *inner, uint64_t tag, struct clog_pos pos,
+                                     struct slice rec))
 {
     struct clog_fault *l = must_calloc(1, sizeof(*l));
     l->ops = (struct clog_ops){.name = inner->ops->name,

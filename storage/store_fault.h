@@ -24,11 +24,12 @@ enum werr fault_sync(void *plan, bool *torn);
 /* Wrappers: take the inner one, keep the plan. */
 struct kv *fault_kv(struct kv *inner, struct fault_plan *p);
 /*
- * torn: how to get a record into the log without a callback, NULL = by a plain append whose outcome
- * is hidden. own_sync: the inner log asks fault_sync itself.
+ * torn: how a record gets into the log so that it survives, NULL = a plain append. The outcome is
+ * hidden either way. own_sync: the inner log asks fault_sync itself.
  */
 struct clog *fault_clog(struct clog *inner, struct fault_plan *p, bool own_sync,
-                        void (*torn)(struct clog *inner, struct clog_pos pos, struct slice rec));
+                        void (*torn)(struct clog *inner, uint64_t tag, struct clog_pos pos,
+                                     struct slice rec));
 struct clog *fault_clog_inner(struct clog *wrapped);
 struct fault_plan *fault_clog_plan(struct clog *wrapped);
 

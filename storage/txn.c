@@ -86,7 +86,8 @@ void txn_append(struct store_txn *t, enum store_table table, uint32_t partition,
     op->crc = h->crc;
     op->batch = batch;
     op->batch_bytes = (uint32_t)batch.n;
-    blob_ref(batch.owner);
+    if (batch.owner != NULL)
+        blob_ref(batch.owner);
     t->bytes += batch.n + LOG_KEY_BYTES;
 }
 
@@ -159,7 +160,8 @@ void txn_move(struct store_txn *t, uint32_t partition, const struct txn_move *m,
     op->batch = row;
     op->batch_bytes = (uint32_t)row.n;
     op->move = *m;
-    blob_ref(row.owner);
+    if (row.owner != NULL)
+        blob_ref(row.owner);
     t->bytes += row.n + LOG_KEY_BYTES;
 }
 

@@ -8,7 +8,7 @@
 #include "proto/crc32c.h"
 #include "tests/lib/test.h"
 
-enum { DEADLINE_S = 60 };
+enum { DEADLINE_S = 60, MAX_TURNS = 200000 };
 
 /* ---------------------------------------------------------------- waking up */
 
@@ -373,8 +373,11 @@ static bool answered(const struct world *w)
 
 void world_settle(struct world *w)
 {
-    while (!answered(w))
+    for (unsigned i = 0; !answered(w); i++) {
+        if (i == MAX_TURNS)
+            fail_msg("no answer after %u turns", i);
         turn(w);
+    }
 }
 
 void world_wait(struct world *w, const bool *flag)
