@@ -15,6 +15,7 @@
 #include "client/cli/format.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/message_json.h"
+#include "client/cli/output.h"
 #include "client/cli/progress.h"
 #include "client/cli/reader.h"
 #include "client/cli/run.h"
@@ -49,12 +50,11 @@ static void write_message(struct consumer *c, const weir_message *m)
 /* Flushes. @return false: the output is gone; *r is then the exit code. */
 static bool flush_output(int *r)
 {
-    errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout)) {
+    int e = output_flush();
+    if (e == 0) {
         return true;
     }
-    *r = errno == EPIPE || errno == 0 ? EXIT_DONE
-                                      : cli_fail(EXIT_REFUSED, "cannot write: %s", strerror(errno));
+    *r = e == EPIPE ? EXIT_DONE : cli_fail(EXIT_REFUSED, "cannot write: %s", strerror(e));
     return false;
 }
 

@@ -8,6 +8,7 @@
 
 #include "client/cli/completion.h"
 #include "client/cli/help.h"
+#include "client/cli/output.h"
 #include "client/cli/run.h"
 #include "client/cli/session.h"
 
@@ -94,9 +95,9 @@ int main(int argc, char **argv)
         code = run(&a);
     }
     args_fini(&a);
-    errno = 0;
-    if ((fflush(stdout) != 0 || ferror(stdout)) && errno != EPIPE && code == EXIT_DONE) {
-        code = cli_fail(EXIT_REFUSED, "cannot write the output: %s", strerror(errno));
+    int e = output_flush();
+    if (e && e != EPIPE && code == EXIT_DONE) {
+        code = cli_fail(EXIT_REFUSED, "cannot write the output: %s", strerror(e));
     }
     return code;
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/cli/nearest.h"
 #include "client/cli/run.h"
 #include "client/cli/session.h"
 #include "client/cli/table.h"
@@ -15,6 +16,23 @@
 #include "client/cli/values.h"
 
 enum { CONFIG_SIZE = 2048 };
+
+/* A setting that the library does not know is a slip of the keyboard: the nearest one is named. */
+static int check_setting(const char *pair)
+{
+    struct nearest near;
+    size_t n = strcspn(pair, "=");
+    nearest_init(&near, pair, n);
+    for (const char *const *key = weir_topic_config_keys(); *key; key++) {
+        if (strlen(*key) == n && memcmp(*key, pair, n) == 0) {
+            return EXIT_DONE;
+        }
+        nearest_offer(&near, *key);
+    }
+    return cli_fail(EXIT_USAGE, "--config: unknown setting '%.*s'%s%s%s", (int)n, pair,
+                    near.best ? "; did you mean '" : "", near.best ? near.best : "",
+                    near.best ? "'?" : "");
+}
 
 /* --partitions and --config as the library wants them. */
 static int config_text(const struct args *a, char *out, size_t size)
@@ -28,6 +46,10 @@ static int config_text(const struct args *a, char *out, size_t size)
     for (size_t i = 0; (pair = args_nth(a, OPT_CONFIG, i)) != NULL; i++) {
         if (strpbrk(pair, " \t\n")) {
             return cli_fail(EXIT_USAGE, "--config '%.80s': blanks are not possible here", pair);
+        }
+        int r = check_setting(pair);
+        if (r) {
+            return r;
         }
         n += (size_t)snprintf(out + n, size - n, "%s%s", n ? " " : "", pair);
         if (n >= size) {

@@ -203,7 +203,7 @@ class Consume(ServerCase):
 
     def test_an_offset_beyond_the_end(self):
         t = self.filled()
-        self.one_line(self.weir("consume", t, "-e", "--from", "99"), 1, "99")
+        self.one_line(self.weir("consume", t, "--from", "99"), 1, "99", "above the end")
 
     def test_partitions(self):
         t = self.filled(partitions=2)
@@ -247,7 +247,9 @@ class Consume(ServerCase):
     def test_a_json_array_is_closed_by_an_interrupt(self):
         t = self.filled()
         p = weir_start("consume", t, "-o", "json", url=self.server.url, stdout=subprocess.PIPE)
-        out = p.stdout.read(1)
+        out = b""
+        while out.count(b'"topic"') < 4:
+            out += p.stdout.read1(65536)
         p.send_signal(signal.SIGTERM)
         out += p.stdout.read()
         p.stdout.close()
@@ -275,6 +277,17 @@ class Consume(ServerCase):
         self.assertEqual(p.wait(60), 0)
         self.assertEqual(p.stderr.read(), b"")
         p.stderr.close()
+
+    def test_a_reader_that_leaves_other_commands(self):
+        """Any output that is larger than a pipe: here the JSON of a topic with many partitions."""
+        t = self.topic(1024)
+        p = weir_start("topic", "describe", t, "-o", "json", url=self.server.url,
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        p.stdout.read1(10)
+        p.stdout.close()
+        self.assertEqual(p.stderr.read(), b"")
+        p.stderr.close()
+        self.assertEqual(p.wait(60), 0)
 
     def test_a_full_disk_is_told(self):
         t = self.filled()
@@ -347,7 +360,7 @@ class ServerGone(Case):
     def test_a_restart_is_survived(self):
         server = Server()
         self.addCleanup(server.stop)
-        self.assertEqual(weir("topic", "create", "t", url=server.url).code, 0)
+        self.assertEqual(weir("topic", "create", "t", "-P", "1", url=server.url).code, 0)
         port = server.url.rsplit(":", 1)[1]
         p = weir_start("produce", "t", url=server.url, stdin=subprocess.PIPE)
         p.stdin.write(b"before\n")

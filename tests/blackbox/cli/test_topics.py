@@ -58,8 +58,6 @@ class Topics(ServerCase):
         self.one_line(self.weir("topic", "create", "x" * 101), 1)
         self.one_line(self.weir("topic", "create", "p", "--partitions", "1025"), 1, "1025")
         self.one_line(self.weir("topic", "create", "p", "--partitions", "0"), 1)
-        self.one_line(self.weir("topic", "create", "p", "-c", "retension.ms=1d"), 1, "retension.ms",
-                      "retention.ms")
         self.one_line(self.weir("topic", "create", "p", "-c", "durability=maybe"), 1, "maybe")
 
     def test_list_in_all_forms(self):
