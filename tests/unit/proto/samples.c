@@ -68,7 +68,7 @@ static void put_hello(struct buf *b)
 
 static void put_hello_ok(struct buf *b)
 {
-    static const char *const features[] = {"stream", NULL};
+    static const char *const features[] = {"stream", "idempotence", "slots", NULL};
     static const uint8_t id[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const struct msg_hello_ok m = {
         .proto = WEIR_PROTO_VERSION,
