@@ -199,7 +199,7 @@ static void measure(struct latency *l)
     }
     int64_t end_ns = cli_mono_ns() + DRAIN_MS * INT64_C(1000000);
     while (atomic_load(&l->n_delivered) < l->n_stored && cli_mono_ns() < end_ns) {
-        wait_io(l->s.w, -1, 0, 10 * 1000000);
+        wait_io(l->s.w, -1, 0, INT64_C(10000000));
     }
     progress_clear(&progress);
 }

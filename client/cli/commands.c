@@ -8,12 +8,12 @@
 static const struct option options[] = {
 #define OPTION(id_, long_name, short_name, arg_, kind_, choices_, help_) \
     {.id = OPT_##id_,                                                    \
-     .name = long_name,                                                  \
-     .letter = short_name,                                               \
-     .arg = arg_,                                                        \
+     .name = (long_name),                                                \
+     .letter = (short_name),                                             \
+     .arg = (arg_),                                                      \
      .kind = KIND_##kind_,                                               \
-     .choices = choices_,                                                \
-     .help = help_},
+     .choices = (choices_),                                              \
+     .help = (help_)},
 #include "client/cli/options.def"
 #undef OPTION
 };
@@ -48,14 +48,14 @@ _Static_assert(sizeof options / sizeof options[0] == OPT_COUNT_ALL, "one row for
 static const struct command commands[] = {
 #define COMMAND(id_, name_, words_, min, max, options_, summary_, about_, examples_) \
     {.id = CMD_##id_,                                                                \
-     .name = name_,                                                                  \
-     .words = words_,                                                                \
-     .min_words = min,                                                               \
-     .max_words = max,                                                               \
+     .name = (name_),                                                                \
+     .words = (words_),                                                              \
+     .min_words = (min),                                                             \
+     .max_words = (max),                                                             \
      .options = options_of_##id_,                                                    \
-     .summary = summary_,                                                            \
-     .about = about_,                                                                \
-     .examples = examples_},
+     .summary = (summary_),                                                          \
+     .about = (about_),                                                              \
+     .examples = (examples_)},
 #include "client/cli/commands.def"
 #undef COMMAND
 };

@@ -34,7 +34,7 @@ static uint64_t cell_of(uint64_t v)
 /* The largest value in a cell. */
 static uint64_t cell_top(uint64_t cell)
 {
-    if (cell < 2 * SUB) {
+    if (cell < (uint64_t)2 * SUB) {
         return cell;
     }
     uint64_t e = cell / SUB - 1;

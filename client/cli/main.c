@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <string.h>
 
 #include <weir/weir.h>
@@ -89,6 +90,8 @@ int main(int argc, char **argv)
     struct args a;
     int code;
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away shows as EPIPE */
+    /* only this thread writes the output, and it writes much of it in small pieces */
+    __fsetlocking(stdout, FSETLOCKING_BYCALLER);
     if (args_parse(&a, argc, argv)) {
         code = cli_fail(EXIT_USAGE, "%s", a.error);
     } else {

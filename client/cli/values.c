@@ -78,8 +78,9 @@ static bool duration_part(const char **s, const char *end, double *ms)
     }
     double number = (double)v;
     if (*s < end && **s == '.') {
-        double place = 0.1;
-        for ((*s)++; *s < end && digit(**s); (*s)++, place /= 10) {
+        double place = 1;
+        for ((*s)++; *s < end && digit(**s); (*s)++) {
+            place /= 10;
             number += place * (**s - '0');
         }
     }
