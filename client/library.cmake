@@ -53,6 +53,8 @@ write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/weirConfigVersion.c
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/weirConfig.cmake
     ${CMAKE_CURRENT_BINARY_DIR}/weirConfigVersion.cmake
     DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/weir COMPONENT client)
+# The .pc file finds its prefix from its own place, so an installed tree may be moved.
+file(RELATIVE_PATH weir_pc_to_prefix /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p)
 configure_file(libweir.pc.in ${CMAKE_CURRENT_BINARY_DIR}/libweir.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/libweir.pc
     DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT client)
