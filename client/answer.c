@@ -26,8 +26,7 @@ void outbatch_give_up(struct weir *w, struct outbatch *b, const weir_error *e)
     weir_error unknown = *e;
 
     if (b->maybe_stored) {
-        unknown.outcome = WEIR_UNKNOWN;
-        unknown.fenced = 0;
+        unknown.outcome = WEIR_UNKNOWN; /* an earlier attempt may have been stored */
     }
     outbatch_report(w, b, false, &unknown, -1, 0);
     outbatch_drop(w, b);

@@ -22,7 +22,7 @@
 
 #include "client/handle.h"
 
-enum { IOVECS = 64, READS_PER_TURN = 8 };
+enum { IOVECS = 64, READS_PER_TURN = 8, STALE_MS = 2 };
 
 struct io {
     int epfd, evfd, fd;  /* -1 = none */
@@ -358,11 +358,14 @@ static void io_turn(struct weir *w, int64_t until_ns)
     int64_t t;
     int n;
 
+    if (handle_now(w) - w->turned_ns > STALE_MS * CLOCK_NS_PER_MS && established(w)) {
+        read_in(w); /* what the server said meanwhile, above all goodbye, before anything is sent */
+    }
     step(w);
     t = handle_deadline(w);
     t = t < until_ns ? t : until_ns;
     n = epoll_wait(io->epfd, ev, 4, clock_ms_until(w->now_ns, t));
-    handle_now(w);
+    w->turned_ns = handle_now(w);
     for (int i = 0; i < n; i++) {
         on_event(w, &ev[i]);
     }
