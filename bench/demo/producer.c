@@ -21,7 +21,7 @@
  * the library with the message and come back with the receipt.
  */
 
-#define TICKETS 32768
+#define TICKETS 8192
 #define IO_EVERY 128
 #define FINISH_MS 120000
 #define MAX_CLIENTS 20

@@ -143,7 +143,7 @@ void report_print(const struct verdict *v, const struct options *o, const struct
         short_number(b, s->peak[M_OUT]), short_time(c, f->total_s));
     row("backlog", "%s messages at peak", long_number(a, (uint64_t)s->peak[M_BACKLOG]));
     row("lag", "%s at most", short_time(a, s->peak[M_LAG]));
-    row("ack latency", "p50 %s, p90 %s, p99 %s, p99.9 %s, max %s",
+    row("ack latency", "p50 %s, p90 %s, p99 %s, p99.9 %s, max %s (with the time it was down)",
         short_time(a, (double)v->p50_us / 1e6), short_time(b, (double)v->p90_us / 1e6),
         short_time(c, (double)v->p99_us / 1e6), short_time(d, (double)v->p999_us / 1e6),
         short_time(e, (double)v->max_us / 1e6));

@@ -15,7 +15,7 @@ while [ "$i" -lt "$runs" ]; do
     for fate in $fates; do
         [ "$i" -lt "$runs" ] || break
         i=$((i + 1))
-        set -- --bin-dir "$bin" --plain --messages 60000 --seconds 3 --bursts 8 --kills 3 --down-ms 0 \
+        set -- --bin-dir "$bin" --plain --messages 100000 --seconds 4 --bursts 4 --kills 3 --down-ms 0 \
             --power-loss --power-data "${fate%:*}" --power-names "${fate#*:}" --seed "$i"
         if ! out=$("$bin/weir-demo" "$@" 2>&1); then
             echo "$out"
