@@ -101,7 +101,16 @@ static void leave(struct server *srv, int code)
 
 static void check_store(struct server *srv)
 {
-    if (store_state(srv->st) == STORE_FAILED && srv->exit_code != EXIT_CODE_STORAGE) {
+    enum store_state now = store_state(srv->st);
+
+    if (now != srv->seen_state && now == STORE_FULL) {
+        log_line(&srv->log, LOG_ERROR, "store", "store_full", "why=\"%s\"",
+                 store_state_reason(srv->st)->text);
+    } else if (now != srv->seen_state && now == STORE_READY) {
+        log_line(&srv->log, LOG_INFO, "store", "store_has_room", "%s", "");
+    }
+    srv->seen_state = now;
+    if (now == STORE_FAILED && srv->exit_code != EXIT_CODE_STORAGE) {
         log_line(&srv->log, LOG_ERROR, "store", "store_failed", "why=\"%s\"",
                  store_state_reason(srv->st)->text);
         listeners_close(&srv->listeners);

@@ -46,6 +46,7 @@ struct server {
     char advertise_host[256];
     struct server_stats stats;
     struct log_limit limit_accept, limit_bad, limit_refused;
+    enum store_state seen_state; /* last one that was logged */
     bool draining;
     int exit_code;
 };
