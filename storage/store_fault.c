@@ -287,8 +287,6 @@ static enum werr f_append(struct clog *base, uint64_t tag, enum clog_kind kind, 
 {
     struct clog_fault *l = clog_of(base);
     struct store_fault f;
-    l->inner->cb = (struct clog_cb){.written = f_written, .appended = f_appended};
-    l->inner->cb_arg = l;
     pthread_mutex_lock(&l->mu);
     bool broken = l->broken, behind = l->full && pos.lsn != l->missing_lsn;
     pthread_mutex_unlock(&l->mu);
@@ -361,6 +359,8 @@ struct clog *fault_clog(struct clog *inner, struct fault_plan *p, bool own_sync,
                                .step_sync = inner->ops->step_sync != NULL ? f_step_sync : NULL};
     l->base.ops = &l->ops;
     l->inner = inner;
+    inner->cb = (struct clog_cb){.written = f_written, .appended = f_appended};
+    inner->cb_arg = l;
     l->plan = p;
     l->own_sync = own_sync;
     l->torn = torn;
