@@ -16,7 +16,6 @@
 
 /* Layout: docs/STORAGE_FORMAT.md, "floor". */
 enum {
-    FLOOR_FORMAT = 1,
     OFF_FORMAT = 8,
     OFF_BODY_BYTES = 12,
     OFF_BODY = 16,

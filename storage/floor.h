@@ -8,6 +8,10 @@
 #include "proto/buf.h"
 #include "proto/error.h"
 
+/* Version of the whole directory, read before anything in it is touched: raised together with
+ * STORE_FORMAT (storage/rows.h). */
+enum { FLOOR_FORMAT = 1 };
+
 struct floor_mark {
     uint32_t partition;
     uint64_t next_offset; /* first offset that is not yet durable */

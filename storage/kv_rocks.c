@@ -210,23 +210,43 @@ static enum werr reclaim(struct kv *k, enum store_table t, struct slice lo, stru
     return rc;
 }
 
+/*
+ * The floor of a copy: everything that the store's floor knew before the copy was made, but for
+ * files, which have other names and sizes there.
+ */
+static enum werr copy_floor(const char *dir, struct kv_floor *f, struct werror *e)
+{
+    f->clean = false;
+    memset(f->wal_name, 0, sizeof f->wal_name);
+    memset(f->manifest_name, 0, sizeof f->manifest_name);
+    f->wal_synced_bytes = f->manifest_bytes = 0;
+    return floor_save(dir, f, e);
+}
+
 static enum werr checkpoint(struct kv *k, const char *dir, struct werror *e)
 {
     struct rocks *rk = db_of(k);
+    struct kv_floor f = {0};
+    struct floor_mark *marks = NULL;
+    rocksdb_checkpoint_t *c = NULL;
     char *msg = NULL;
-    rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(rk->db, &msg);
-    enum werr rc = rocks_error(msg, "checkpoint", e);
+    enum werr rc = floor_load(rk->dir, &f, &marks, e);
 
+    if (rc == WERR_OK) {
+        c = rocksdb_checkpoint_object_create(rk->db, &msg);
+        rc = rocks_error(msg, "checkpoint", e);
+    }
     if (rc == WERR_OK) {
         rocksdb_checkpoint_create(c, dir, 0, &msg);
         rc = rocks_error(msg, "checkpoint", e);
+    }
+    if (rc == WERR_OK) {
+        rc = copy_floor(dir, &f, e);
+    }
+    if (c != NULL) {
         rocksdb_checkpoint_object_destroy(c);
     }
-    if (rc == WERR_OK) { /* a store without a floor is refused: give the copy an empty one */
-        static const struct kv_floor none = {.seq = 1};
-
-        rc = floor_save(dir, &none, e);
-    }
+    free(marks);
     return rc;
 }
 
@@ -279,17 +299,25 @@ static void stats(struct kv *k, struct kv_stats *s)
     s->memory_bytes += rocksdb_cache_get_usage(rk->cache);
 }
 
-/* Size of a file of the store, once all of it is on disk. */
-static enum werr synced_size(int dirfd_, const char *name, uint64_t *size, struct werror *e)
+/*
+ * Size of a file of the store, once all of it is on disk. When it was rolled away meanwhile *name
+ * becomes "": the next floor names its successor.
+ */
+static enum werr synced_size(const char *dir, char *name, uint64_t *size, struct werror *e)
 {
-    int fd = openat(dirfd_, name, O_RDONLY | O_CLOEXEC);
+    char path[4096];
     struct stat st;
     enum werr rc = WERR_OK;
+    int fd;
 
-    if (fd < 0 && errno == ENOENT) {
-        return WERR_NOT_FOUND; /* rolled away meanwhile: the next floor names its successor */
+    if (name[0] == '\0') {
+        return WERR_OK;
     }
-    if (fd < 0 || fstat(fd, &st) != 0 || fdatasync(fd) != 0) {
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) {
+        name[0] = '\0';
+    } else if (fd < 0 || fstat(fd, &st) != 0 || fdatasync(fd) != 0) {
         rc = werror_set(e, WERR_IO, "floor: %s: %s", name, strerror(errno));
     } else {
         *size = (uint64_t)st.st_size;
@@ -300,36 +328,6 @@ static enum werr synced_size(int dirfd_, const char *name, uint64_t *size, struc
     return rc;
 }
 
-/* The newest write-ahead log by number; "" when there is none. */
-static void newest_wal(DIR *d, char *name, size_t n)
-{
-    const struct dirent *ent;
-    unsigned long long best = 0;
-
-    name[0] = '\0';
-    while ((ent = readdir(d)) != NULL) {
-        char *end;
-        unsigned long long number = strtoull(ent->d_name, &end, 10);
-
-        if (end != ent->d_name && strcmp(end, ".log") == 0 && number >= best) {
-            best = number;
-            snprintf(name, n, "%.30s", ent->d_name);
-        }
-    }
-}
-
-static void current_manifest(int dirfd_, char *name, size_t n)
-{
-    int fd = openat(dirfd_, "CURRENT", O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd >= 0 ? read(fd, name, n - 1) : 0;
-
-    name[got > 0 ? got : 0] = '\0';
-    name[strcspn(name, "\n")] = '\0';
-    if (fd >= 0) {
-        close(fd);
-    }
-}
-
 /*
  * Sizes are taken before the sync that covers them, so they never claim more than is on disk. The
  * marks are durable already: they come from completed commits.
@@ -338,29 +336,15 @@ static enum werr floor_write(struct kv *k, const struct kv_floor *f, struct werr
 {
     struct rocks *rk = db_of(k);
     struct kv_floor full = *f;
-    DIR *d = opendir(rk->dir);
-    enum werr rc = WERR_OK;
+    uint64_t unused;
+    enum werr rc;
 
-    if (d == NULL) {
-        return werror_set(e, WERR_IO, "floor: %s: %s", rk->dir, strerror(errno));
-    }
-    newest_wal(d, full.wal_name, sizeof full.wal_name);
-    current_manifest(dirfd(d), full.manifest_name, sizeof full.manifest_name);
-    if (full.wal_name[0] != '\0') {
-        rc = synced_size(dirfd(d), full.wal_name, &full.wal_synced_bytes, e);
-    }
-    if (rc == WERR_NOT_FOUND) {
-        full.wal_name[0] = '\0';
-        rc = WERR_OK;
-    }
+    rocks_newest_wal(rk->dir, full.wal_name, sizeof full.wal_name, &unused);
+    rocks_current(rk->dir, full.manifest_name, sizeof full.manifest_name);
+    rc = synced_size(rk->dir, full.wal_name, &full.wal_synced_bytes, e);
     if (rc == WERR_OK) {
-        rc = synced_size(dirfd(d), full.manifest_name, &full.manifest_bytes, e);
+        rc = synced_size(rk->dir, full.manifest_name, &full.manifest_bytes, e);
     }
-    if (rc == WERR_NOT_FOUND) {
-        full.manifest_name[0] = '\0';
-        rc = WERR_OK;
-    }
-    closedir(d);
     return rc == WERR_OK ? floor_save(rk->dir, &full, e) : rc;
 }
 

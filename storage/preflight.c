@@ -1,7 +1,9 @@
 /*
  * Before RocksDB touches anything: are the files there that the floor has seen synced? RocksDB
  * opens without a word when its newest log was cut on a record boundary or deleted, or its manifest
- * cut.
+ * cut - and then deletes the tables that the manifest no longer names. So this comes first.
+ *
+ * Happy path: read CURRENT, walk the manifest's records (a few hundred KB), compare two sizes.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -12,45 +14,77 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proto/crc32c.h"
 #include "storage/rocks.h"
 
-static bool file_size(int dir, const char *name, uint64_t *size)
+static bool file_size(const char *dir, const char *name, uint64_t *size)
 {
+    char path[4096];
     struct stat st;
 
-    if (fstatat(dir, name, &st, 0) != 0) {
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    if (stat(path, &st) != 0) {
         return false;
     }
     *size = (uint64_t)st.st_size;
     return true;
 }
 
-/* Is there a write-ahead log with a higher number? Then the named one may have been retired. */
-static bool newer_wal(DIR *d, const char *name)
+void rocks_newest_wal(const char *dir, char *name, size_t n, uint64_t *all_bytes)
 {
-    unsigned long long number = strtoull(name, NULL, 10);
+    DIR *d = opendir(dir);
     const struct dirent *ent;
+    unsigned long long best = 0;
 
-    while ((ent = readdir(d)) != NULL) {
+    name[0] = '\0';
+    *all_bytes = 0;
+    while (d != NULL && (ent = readdir(d)) != NULL) {
         char *end;
-        unsigned long long n = strtoull(ent->d_name, &end, 10);
+        unsigned long long number = strtoull(ent->d_name, &end, 10);
+        uint64_t size = 0;
 
-        if (end != ent->d_name && strcmp(end, ".log") == 0 && n > number) {
-            return true;
+        if (end == ent->d_name || strcmp(end, ".log") != 0) {
+            continue;
+        }
+        *all_bytes += file_size(dir, ent->d_name, &size) ? size : 0;
+        if (number >= best) {
+            best = number;
+            snprintf(name, n, "%.30s", ent->d_name);
         }
     }
-    return false;
+    if (d != NULL) {
+        closedir(d);
+    }
 }
 
-static enum werr check_wal(DIR *d, const struct kv_floor *f, struct werror *e)
+void rocks_current(const char *dir, char *name, size_t n)
 {
-    uint64_t size;
+    char path[4096];
+    int fd;
+    ssize_t got;
+
+    snprintf(path, sizeof path, "%s/CURRENT", dir);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    got = fd >= 0 ? read(fd, name, n - 1) : 0;
+    name[got > 0 ? got : 0] = '\0';
+    name[strcspn(name, "\n")] = '\0';
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+static enum werr check_wal(const char *dir, const struct kv_floor *f, struct werror *e)
+{
+    char newest[32];
+    uint64_t size, all;
 
     if (f->wal_name[0] == '\0') {
         return WERR_OK;
     }
-    if (!file_size(dirfd(d), f->wal_name, &size)) {
-        if (newer_wal(d, f->wal_name)) {
+    if (!file_size(dir, f->wal_name, &size)) {
+        /* retired when a newer one took its place; the manifest vouches for that */
+        rocks_newest_wal(dir, newest, sizeof newest, &all);
+        if (strtoull(newest, NULL, 10) > strtoull(f->wal_name, NULL, 10)) {
             return WERR_OK;
         }
         return werror_set(e, WERR_DATA_LOSS, "log file %s with %llu synced bytes is missing",
@@ -64,44 +98,131 @@ static enum werr check_wal(DIR *d, const struct kv_floor *f, struct werror *e)
     return WERR_OK;
 }
 
-static enum werr check_manifest(DIR *d, const struct kv_floor *f, struct werror *e)
-{
-    char name[64] = "";
-    int fd = openat(dirfd(d), "CURRENT", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, name, sizeof name - 1) : 0;
-    uint64_t size = 0;
+/* RocksDB's log format (db/log_format.h): blocks of 32 KiB, records of crc, length, type. */
+enum {
+    BLOCK_BYTES = 32768,
+    HEAD_BYTES = 7,
+    RECYCLED_HEAD_BYTES = 11,
+    TYPE_ZERO = 0,
+    TYPE_FULL = 1,
+    TYPE_LAST = 4,
+    TYPE_RECYCLED_LAST = 8,
+    MANIFEST_MAX_BYTES = 1 << 30,
+};
 
+static uint32_t le32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* RocksDB stores checksums rotated and shifted (util/crc32c.h, Mask). */
+static uint32_t masked_crc(const uint8_t *p, size_t n)
+{
+    uint32_t crc = crc32c(p, n);
+
+    return ((crc >> 15) | (crc << 17)) + 0xa282ead8U;
+}
+
+/* Are these bytes whole, undamaged records up to their end? */
+static bool whole_records(const uint8_t *p, size_t n)
+{
+    bool open_record = false;
+
+    for (size_t at = 0; at < n;) {
+        size_t left = BLOCK_BYTES - at % BLOCK_BYTES, head = HEAD_BYTES, len;
+        uint8_t type;
+
+        if (left < HEAD_BYTES) { /* the rest of a block is padding */
+            at += left;
+            continue;
+        }
+        if (n - at < HEAD_BYTES) {
+            return false;
+        }
+        type = p[at + 6];
+        len = (size_t)p[at + 4] | (size_t)p[at + 5] << 8;
+        if (type > TYPE_LAST) {
+            head = RECYCLED_HEAD_BYTES;
+        }
+        if (type == TYPE_ZERO || type > TYPE_RECYCLED_LAST || head + len > left ||
+            head + len > n - at || masked_crc(p + at + 6, head - 6 + len) != le32(p + at)) {
+            return false;
+        }
+        /* full 1, first 2, middle 3, last 4; recycled ones the same plus 4 */
+        open_record = (type - 1) % TYPE_LAST == 1 || (type - 1) % TYPE_LAST == 2;
+        at += head + len;
+    }
+    return !open_record;
+}
+
+static enum werr check_records(const char *dir, const char *name, uint64_t size, struct werror *e)
+{
+    char path[4096];
+    uint8_t *p = NULL;
+    size_t done = 0;
+    int fd;
+    enum werr rc = WERR_OK;
+
+    if (size > MANIFEST_MAX_BYTES) {
+        return WERR_OK; /* RocksDB will have to judge by itself */
+    }
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    p = malloc(size > 0 ? size : 1);
+    while (fd >= 0 && p != NULL && done < size) {
+        ssize_t n = read(fd, p + done, size - done);
+
+        if (n <= 0) {
+            break;
+        }
+        done += (size_t)n;
+    }
+    if (fd < 0 || p == NULL || done < size) {
+        rc = werror_set(e, WERR_IO, "%s: %s", path, strerror(errno));
+    } else if (size == 0 || !whole_records(p, size)) {
+        rc = werror_set(e, WERR_CORRUPT, "file %.60s ends in the middle of a record", name);
+    }
+    free(p);
     if (fd >= 0) {
         close(fd);
     }
-    name[n > 0 ? n : 0] = '\0';
-    name[strcspn(name, "\n")] = '\0';
+    return rc;
+}
+
+static unsigned long long manifest_number(const char *name)
+{
+    const char *dash = strchr(name, '-');
+
+    return dash != NULL ? strtoull(dash + 1, NULL, 10) : 0;
+}
+
+static enum werr check_manifest(const char *dir, const struct kv_floor *f, struct werror *e)
+{
+    char name[64];
+    uint64_t size = 0;
+
+    rocks_current(dir, name, sizeof name);
     if (name[0] == '\0') {
         return f->lsn == 0 ? WERR_OK
                            : werror_set(e, WERR_DATA_LOSS, "file CURRENT is missing or empty");
     }
-    if (!file_size(dirfd(d), name, &size)) {
+    if (strchr(name, '/') != NULL || !file_size(dir, name, &size)) {
         return werror_set(e, WERR_DATA_LOSS, "file %.60s, which CURRENT names, is missing", name);
+    }
+    if (manifest_number(name) < manifest_number(f->manifest_name)) {
+        return werror_set(e, WERR_DATA_LOSS, "CURRENT names %.60s, older than %.31s", name,
+                          f->manifest_name);
     }
     if (strcmp(name, f->manifest_name) == 0 && size < f->manifest_bytes) {
         return werror_set(e, WERR_DATA_LOSS, "file %.60s has %llu bytes, %llu were synced", name,
                           (unsigned long long)size, (unsigned long long)f->manifest_bytes);
     }
-    return WERR_OK;
+    return check_records(dir, name, size, e);
 }
 
 enum werr rocks_preflight(const char *dir, const struct kv_floor *floor, struct werror *e)
 {
-    DIR *d = opendir(dir);
-    enum werr rc;
+    enum werr rc = check_wal(dir, floor, e);
 
-    if (d == NULL) {
-        return werror_set(e, WERR_IO, "%s: %s", dir, strerror(errno));
-    }
-    rc = check_wal(d, floor, e);
-    if (rc == WERR_OK) {
-        rc = check_manifest(d, floor, e);
-    }
-    closedir(d);
-    return rc;
+    return rc == WERR_OK ? check_manifest(dir, floor, e) : rc;
 }

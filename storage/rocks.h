@@ -13,6 +13,15 @@ enum rocks_wal_mode {
     ROCKS_POINT = 2, /* kPointInTimeRecovery: only when the floor proves that nothing is missing */
 };
 
+struct rocks_how {
+    enum rocks_wal_mode wal_mode;
+    bool read_only; /* changes nothing on disk */
+    bool create;    /* a new store: database and families are made */
+    /* Opens although files are missing or too short: to look at a damaged store, or to go on with
+     * it after accept_data_loss. */
+    bool lenient;
+};
+
 struct rocks {
     rocksdb_t *db;
     rocksdb_column_family_handle_t *cf[TABLE_COUNT];
@@ -26,13 +35,14 @@ struct rocks {
 };
 
 /*
- * Opens (and, unless read_only, creates) the database in dir with the options of
- * docs/decisions/0100. Verifies the numbers of the column families. read_only changes nothing on
- * disk. WERR_CORRUPT, WERR_IO, WERR_STORAGE_FULL.
+ * Opens the database in dir with the options of docs/decisions/0100. Verifies the numbers of the
+ * column families. WERR_CORRUPT, WERR_IO, WERR_STORAGE_FULL, WERR_LOCKED.
  */
 enum werr rocks_open(struct rocks **out, const char *dir, const struct store_conf *conf,
-                     enum rocks_wal_mode wal_mode, bool read_only, struct werror *e) WEIR_NODISCARD;
+                     const struct rocks_how *how, struct werror *e) WEIR_NODISCARD;
 void rocks_close(struct rocks *rk); /* NULL allowed */
+/* Name of the column family that holds a table. */
+const char *rocks_family_name(enum store_table t);
 
 /* Turns RocksDB's message into an error and frees it. Takes msg; NULL gives WERR_OK. */
 enum werr rocks_error(char *msg, const char *what, struct werror *e);
@@ -42,11 +52,38 @@ struct kv *kv_rocks_new(struct rocks *rk);
 /* Its write-ahead log. Borrows rk, which must outlive it. Never NULL. */
 struct clog *clog_rocks_new(struct rocks *rk);
 
+/* ---------------------------------------------------------------- files (preflight.c) */
+
 /*
- * Compares names and sizes of WAL, MANIFEST and CURRENT in dir with what the floor says was synced.
- * WERR_OK: nothing is missing as far as sizes tell. WERR_DATA_LOSS: *e says what is short.
+ * Compares CURRENT, the manifest and the newest write-ahead log in dir with what the floor says was
+ * synced; reads no rows and changes nothing. WERR_OK: nothing is missing as far as sizes tell.
+ * WERR_DATA_LOSS: *e says which file is short. WERR_CORRUPT: the manifest ends in the middle of a
+ * record: normal after a power cut, but the rows have to be compared with the floor first. WERR_IO.
  */
 enum werr rocks_preflight(const char *dir, const struct kv_floor *floor,
                           struct werror *e) WEIR_NODISCARD;
+/* Name of the newest write-ahead log by number; "" when there is none. Bytes of all of them. */
+void rocks_newest_wal(const char *dir, char *name, size_t n, uint64_t *all_bytes);
+/* The name that CURRENT holds; "" when it is missing or empty. */
+void rocks_current(const char *dir, char *name, size_t n);
+
+/* ---------------------------------------------------------------- damage (rocks_damage.c) */
+
+/*
+ * Looks at a store without changing it: opens read-only and compares it with the floor. WERR_OK:
+ * nothing that the floor knows is missing. WERR_DATA_LOSS: *e names file, partition and offsets.
+ * WERR_FORMAT_NEWER. Others: it cannot be looked at. One line per loss goes to conf->log.
+ */
+enum werr rocks_examine(const char *dir, const struct store_conf *conf,
+                        const struct kv_floor *floor, struct werror *e) WEIR_NODISCARD;
+/*
+ * After accept_data_loss, before the store is opened: puts back a missing CURRENT when the manifest
+ * that the floor names is there.
+ */
+enum werr rocks_restore_current(const char *dir, const struct kv_floor *floor,
+                                struct werror *e) WEIR_NODISCARD;
+/* After accept_data_loss: forgets table files that are missing or too short, so that nothing trips
+ * over them later. */
+enum werr rocks_drop_damaged(struct rocks *rk, struct werror *e) WEIR_NODISCARD;
 
 #endif

@@ -16,25 +16,28 @@
 
 #define MIB ((uint64_t)1 << 20)
 
+/* One is written to, two are on their way to disk: three buckets of memory at most. */
+enum { MEMTABLES = 3 };
+
 /* Order is the numbers of the column families, for ever (storage/keys.h). */
 static const char *const cf_names[TABLE_COUNT] = {
     "default", "log_1d", "log_7d", "log_30d", "log_forever", "delay", "hold",
 };
 
+const char *rocks_family_name(enum store_table t)
+{
+    return cf_names[t];
+}
+
 /* O_DIRECT keeps flushes out of the page cache, where they would stand in the way of WAL syncs. */
 static bool direct_io_works(const char *dir)
 {
-    char path[4096];
-    int fd;
+    int fd = open(dir, O_TMPFILE | O_WRONLY | O_DIRECT | O_CLOEXEC, 0600);
 
-    snprintf(path, sizeof path, "%s/direct.probe", dir);
-    fd = open(path, O_WRONLY | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return false;
+    if (fd >= 0) {
+        close(fd);
     }
-    close(fd);
-    unlink(path);
-    return true;
+    return fd >= 0;
 }
 
 /* Leaves room for sockets: a quarter of the descriptors, never all of them. */
@@ -59,30 +62,33 @@ static void table_options(rocksdb_options_t *o, rocksdb_cache_t *cache)
 }
 
 /* Options of one column family. */
-static void family_options(rocksdb_options_t *o, uint64_t bucket_bytes, rocksdb_cache_t *cache)
+static void family_options(rocksdb_options_t *o, enum store_table t, uint64_t bucket_bytes,
+                           rocksdb_cache_t *cache)
 {
+    bool log = table_is_log(t);
+
     rocksdb_options_set_compression(o, rocksdb_no_compression); /* batches come compressed or not */
     rocksdb_options_set_compaction_style(o, rocksdb_level_compaction);
     /* A bucket always fits: RocksDB never switches memtables by itself, the roll does. */
     rocksdb_options_set_write_buffer_size(o, bucket_bytes + bucket_bytes / 2 + 8 * MIB);
-    rocksdb_options_set_max_write_buffer_number(o, 4);
+    rocksdb_options_set_max_write_buffer_number(o, MEMTABLES);
     /* A flushed bucket overlaps nothing, so it moves down without being rewritten, at once; only
-     * below level 0 can its files be dropped. */
-    rocksdb_options_set_level0_file_num_compaction_trigger(o, 1);
+     * below level 0 can its files be dropped. The small tables do get merged: in small pieces. */
+    rocksdb_options_set_level0_file_num_compaction_trigger(o, log ? 1 : 4);
     rocksdb_options_set_level0_slowdown_writes_trigger(o, 40);
     rocksdb_options_set_level0_stop_writes_trigger(o, 80);
-    rocksdb_options_set_target_file_size_base(o, 64 * MIB);
-    rocksdb_options_set_max_bytes_for_level_base(o, 512 * MIB);
+    rocksdb_options_set_target_file_size_base(o, (log ? 64 : 4) * MIB);
+    rocksdb_options_set_max_bytes_for_level_base(o, (log ? 512 : 32) * MIB);
     table_options(o, cache);
 }
 
-static void database_options(rocksdb_options_t *o, const char *dir, enum rocks_wal_mode wal_mode,
-                             bool read_only)
+static void database_options(rocksdb_options_t *o, const char *dir, const struct rocks_how *how)
 {
-    rocksdb_options_set_create_if_missing(o, !read_only);
-    rocksdb_options_set_create_missing_column_families(o, !read_only);
+    rocksdb_options_set_create_if_missing(o, how->create);
+    rocksdb_options_set_create_missing_column_families(o, how->create);
+    rocksdb_options_set_paranoid_checks(o, !how->lenient);
     rocksdb_options_set_atomic_flush(o, 1);
-    rocksdb_options_set_wal_recovery_mode(o, (int)wal_mode);
+    rocksdb_options_set_wal_recovery_mode(o, (int)how->wal_mode);
     rocksdb_options_set_max_background_jobs(o, 4);
     rocksdb_options_set_max_open_files(o, max_open_files());
     rocksdb_options_set_skip_stats_update_on_db_open(o, 1); /* start reads no table twice */
@@ -91,18 +97,21 @@ static void database_options(rocksdb_options_t *o, const char *dir, enum rocks_w
     rocksdb_options_set_max_log_file_size(o, 4 * MIB);
     rocksdb_options_set_max_manifest_file_size(o, 16 * MIB);
     rocksdb_options_set_bytes_per_sync(o, 1 * MIB); /* no burst of dirty pages beside a WAL sync */
-    if (!read_only && direct_io_works(dir)) {
+    if (!how->read_only && direct_io_works(dir)) {
         rocksdb_options_set_use_direct_io_for_flush_and_compaction(o, 1);
     }
 }
 
 /* What has no setter in the C API. */
-static rocksdb_options_t *with_string_options(rocksdb_options_t *base, struct werror *e)
+static rocksdb_options_t *with_string_options(rocksdb_options_t *base, const struct rocks_how *how,
+                                              struct werror *e)
 {
     rocksdb_options_t *o = rocksdb_options_create();
+    const char *text = how->lenient ? "track_and_verify_wals_in_manifest=false"
+                                    : "track_and_verify_wals_in_manifest=true";
     char *msg = NULL;
 
-    rocksdb_get_options_from_string(base, "track_and_verify_wals_in_manifest=true", o, &msg);
+    rocksdb_get_options_from_string(base, text, o, &msg);
     if (rocks_error(msg, "options", e) != WERR_OK) {
         rocksdb_options_destroy(o);
         return NULL;
@@ -140,7 +149,7 @@ static enum werr open_db(struct rocks *rk, struct werror *e)
 }
 
 enum werr rocks_open(struct rocks **out, const char *dir, const struct store_conf *conf,
-                     enum rocks_wal_mode wal_mode, bool read_only, struct werror *e)
+                     const struct rocks_how *how, struct werror *e)
 {
     uint64_t memory = conf->memory_bytes != 0 ? conf->memory_bytes : 256 * MIB;
     uint64_t bucket = conf->bucket_bytes != 0 ? conf->bucket_bytes : memory / 4;
@@ -148,7 +157,7 @@ enum werr rocks_open(struct rocks **out, const char *dir, const struct store_con
     rocksdb_options_t *base = rocksdb_options_create();
     enum werr rc;
 
-    rk->read_only = read_only;
+    rk->read_only = how->read_only;
     rk->lock_fd = -1;
     snprintf(rk->dir, sizeof rk->dir, "%s", dir);
     rk->cache = rocksdb_cache_create_lru(memory / 16 > 4 * MIB ? memory / 16 : 4 * MIB);
@@ -156,13 +165,13 @@ enum werr rocks_open(struct rocks **out, const char *dir, const struct store_con
     rocksdb_readoptions_set_verify_checksums(rk->point_reads, 1);
     rk->flush_options = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(rk->flush_options, 0);
-    database_options(base, dir, wal_mode, read_only);
-    rk->options = with_string_options(base, e);
+    database_options(base, dir, how);
+    rk->options = with_string_options(base, how, e);
     rocksdb_options_destroy(base);
     rc = rk->options != NULL ? WERR_OK : WERR_INTERNAL;
     for (int t = 0; t < TABLE_COUNT && rc == WERR_OK; t++) {
         rk->cf_options[t] = rocksdb_options_create_copy(rk->options);
-        family_options(rk->cf_options[t], bucket, rk->cache);
+        family_options(rk->cf_options[t], (enum store_table)t, bucket, rk->cache);
     }
     if (rc == WERR_OK) {
         rc = open_db(rk, e);

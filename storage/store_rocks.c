@@ -7,10 +7,12 @@
  *   open         read-write, log mode "tolerate a torn tail": the normal case replays the log once
  *   verify       front_open: dense offsets, sums, every mark of the floor
  *
- * When preflight or open object, the store is opened read-only, which changes nothing, and compared
- * with the floor: at or above it only a torn tail is gone (normal after a power cut) and the open
- * is repeated in point-in-time mode; below it acknowledged data is missing, and only
- * accept_data_loss goes on.
+ * When preflight or open object, the store is examined read-only (rocks_damage.c), which changes
+ * nothing, and compared with the floor: at or above it only a torn tail is gone (normal after a
+ * power cut) and the open is repeated in point-in-time mode; below it acknowledged data is missing,
+ * and only accept_data_loss goes on.
+ *
+ * Who owns what: the lock's descriptor passes to the open database; front_open takes that.
  */
 #include "storage/store_rocks.h"
 
@@ -25,8 +27,10 @@
 
 #include "storage/alloc.h"
 #include "storage/front.h"
-#include "storage/load.h"
 #include "storage/rocks.h"
+#include "storage/rows.h"
+
+_Static_assert((int)FLOOR_FORMAT == (int)STORE_FORMAT, "one format number for the directory");
 
 static enum werr take_lock(const char *dir, int *out, struct werror *e)
 {
@@ -64,130 +68,140 @@ static enum werr take_lock(const char *dir, int *out, struct werror *e)
 
 static bool has_database(const char *dir)
 {
-    char path[4096];
+    char wal[32], path[4096];
+    uint64_t bytes;
 
+    rocks_newest_wal(dir, wal, sizeof wal, &bytes);
     snprintf(path, sizeof path, "%s/CURRENT", dir);
-    return access(path, F_OK) == 0;
+    return wal[0] != '\0' || access(path, F_OK) == 0;
+}
+
+/* What an open works with. */
+struct opening {
+    const char *dir;
+    const struct store_conf *conf;
+    struct kv_floor floor;
+    struct floor_mark *marks;
+    bool have_floor;
+    struct rocks_how how;
+};
+
+static void say(const struct opening *o, const char *event, const char *text)
+{
+    if (o->conf->log != NULL) {
+        o->conf->log(o->conf->log_arg, event, text);
+    }
 }
 
 /* The floor of a store, or of one that is being created: then an empty floor goes to disk first. */
-static enum werr get_floor(const char *dir, const struct store_conf *conf, struct kv_floor *f,
-                           struct floor_mark **marks, bool *have, struct werror *e)
+static enum werr get_floor(struct opening *o, struct werror *e)
 {
-    enum werr rc = floor_load(dir, f, marks, e);
+    enum werr rc = floor_load(o->dir, &o->floor, &o->marks, e);
 
-    *have = rc == WERR_OK;
-    if (rc == WERR_OK || rc == WERR_FORMAT_NEWER) {
-        return rc;
+    o->have_floor = rc == WERR_OK;
+    if (rc == WERR_NOT_FOUND && !has_database(o->dir)) {
+        o->floor = (struct kv_floor){.seq = 0};
+        o->have_floor = true;
+        rc = floor_save(o->dir, &o->floor, e);
     }
-    if (rc == WERR_NOT_FOUND && !has_database(dir)) {
-        *f = (struct kv_floor){.seq = 0};
-        return floor_save(dir, f, e);
+    if (rc == WERR_NOT_FOUND || rc == WERR_CORRUPT) {
+        rc = werror_set(e, WERR_DATA_LOSS,
+                        "%.100s: no valid floor file: it cannot be proved that nothing is missing",
+                        o->dir);
     }
-    if (rc != WERR_NOT_FOUND && rc != WERR_CORRUPT) {
-        return rc;
-    }
-    if (conf->accept_data_loss) {
-        return WERR_OK;
-    }
-    return werror_set(e, WERR_DATA_LOSS,
-                      "%s: no valid floor file: it cannot be proved that nothing is missing", dir);
-}
-
-/*
- * Opens read-only in point-in-time mode and compares with the floor. WERR_OK: nothing that was
- * acknowledged is missing. WERR_DATA_LOSS names partition and offsets.
- */
-static enum werr examine(const char *dir, const struct store_conf *conf,
-                         const struct kv_floor *floor, struct werror *e)
-{
-    struct store_conf strict = *conf;
-    struct loaded found = {0};
-    struct rocks *rk = NULL;
-    struct kv *kv = NULL;
-    struct clog *log = NULL;
-    enum werr rc;
-
-    strict.accept_data_loss = false;
-    rc = rocks_open(&rk, dir, &strict, ROCKS_POINT, true, e);
-    if (rc != WERR_OK) {
-        return rc;
-    }
-    kv = kv_rocks_new(rk);
-    log = clog_rocks_new(rk);
-    rc = load_store(&found, kv, log, &strict, floor, e);
-    if (rc == WERR_OK) {
-        loaded_fini(&found);
-    }
-    log->ops->close(log);
-    kv->ops->close(kv);
     return rc;
 }
 
-/* After an objection: goes on (WERR_OK, *mode set) or explains why not. */
-static enum werr judge(const char *dir, const struct store_conf *conf, const struct kv_floor *floor,
-                       enum rocks_wal_mode *mode, struct werror *e)
+/*
+ * After an objection (*e): WERR_OK = go on, o->how says how; else *e explains why not.
+ * A file that is shorter than what was synced is refused even when every mark is reached: what
+ * became durable after the last mark was acknowledged too.
+ */
+static enum werr judge(struct opening *o, struct werror *e)
 {
-    struct werror objection = *e;
-    struct werror why = {0};
-    enum werr rc = examine(dir, conf, floor, &why);
+    struct werror objection = *e, why = {0};
+    enum werr rc = rocks_examine(o->dir, o->conf, &o->floor, &why);
 
+    if (rc == WERR_FORMAT_NEWER) {
+        *e = why;
+        return rc;
+    }
+    o->how.wal_mode = ROCKS_POINT;
     if (rc == WERR_OK && objection.code != WERR_DATA_LOSS) {
-        *mode = ROCKS_POINT; /* only a tail that nobody was promised is gone */
-        return WERR_OK;
+        return WERR_OK; /* only a tail that nobody was promised is gone */
     }
-    if (conf->accept_data_loss) {
-        *mode = ROCKS_POINT;
-        return WERR_OK;
+    if (o->conf->accept_data_loss) {
+        say(o, "data_loss_accepted", objection.text);
+        o->how.lenient = true;
+        return rocks_restore_current(o->dir, &o->floor, e);
     }
-    if (rc == WERR_OK || objection.code == WERR_DATA_LOSS) {
-        /* the rows reach the floor, or could not be read: either way a file is damaged */
-        werror_set(e, WERR_DATA_LOSS, "%.110s%s%.110s", objection.text, rc != WERR_OK ? "; " : "",
-                   rc != WERR_OK ? why.text : "");
-        return WERR_DATA_LOSS;
+    if (rc == WERR_OK) {
+        *e = objection;
+    } else {
+        werror_set(e, WERR_DATA_LOSS, "%.110s; %.140s", why.text, objection.text);
     }
-    *e = rc == WERR_DATA_LOSS ? why : objection;
-    return e->code;
+    return WERR_DATA_LOSS;
 }
 
-static enum werr open_guarded(struct rocks **out, const char *dir, const struct store_conf *conf,
-                              const struct kv_floor *floor, bool have_floor, struct werror *e)
+static enum werr open_guarded(struct opening *o, struct rocks **out, struct werror *e)
 {
-    enum rocks_wal_mode mode = ROCKS_TAIL;
-    enum werr rc = have_floor ? rocks_preflight(dir, floor, e) : WERR_OK;
+    enum werr rc = o->have_floor ? rocks_preflight(o->dir, &o->floor, e) : e->code;
 
-    if (rc == WERR_DATA_LOSS) {
-        rc = judge(dir, conf, floor, &mode, e);
+    o->how =
+        (struct rocks_how){.wal_mode = ROCKS_TAIL, .create = o->have_floor && o->floor.lsn == 0};
+    if (rc == WERR_DATA_LOSS || rc == WERR_CORRUPT) {
+        rc = judge(o, e);
     }
     if (rc != WERR_OK) {
         return rc;
     }
-    rc = rocks_open(out, dir, conf, mode, false, e);
-    if (rc == WERR_CORRUPT && mode == ROCKS_TAIL) {
-        rc = judge(dir, conf, floor, &mode, e);
+    rc = rocks_open(out, o->dir, o->conf, &o->how, e);
+    if (rc != WERR_OK && rc != WERR_LOCKED && rc != WERR_STORAGE_FULL &&
+        o->how.wal_mode == ROCKS_TAIL && !o->how.create) {
+        rc = judge(o, e);
         if (rc == WERR_OK) {
-            rc = rocks_open(out, dir, conf, mode, false, e);
+            rc = rocks_open(out, o->dir, o->conf, &o->how, e);
+        }
+    }
+    if (rc == WERR_OK && o->how.lenient) {
+        rc = rocks_drop_damaged(*out, e);
+        if (rc != WERR_OK) {
+            rocks_close(*out);
         }
     }
     return rc;
 }
 
+static void announce(const struct opening *o)
+{
+    char wal[32], text[80];
+    uint64_t bytes;
+
+    rocks_newest_wal(o->dir, wal, sizeof wal, &bytes);
+    snprintf(text, sizeof text, "%llu bytes of log to replay", (unsigned long long)bytes);
+    if (bytes > 0) {
+        say(o, "recovery", text);
+    }
+}
+
 enum werr store_open_rocks(struct store **out, const char *dir, const struct store_conf *conf,
                            struct werror *e)
 {
-    struct kv_floor floor = {0};
-    struct floor_mark *marks = NULL;
+    struct opening o = {.dir = dir, .conf = conf};
+    struct werror own = {0};
     struct rocks *rk = NULL;
-    bool have_floor = false;
     int lock_fd = -1;
-    enum werr rc = take_lock(dir, &lock_fd, e);
+    enum werr rc;
 
+    e = e != NULL ? e : &own;
+    rc = take_lock(dir, &lock_fd, e);
     if (rc != WERR_OK) {
         return rc;
     }
-    rc = get_floor(dir, conf, &floor, &marks, &have_floor, e);
-    if (rc == WERR_OK) {
-        rc = open_guarded(&rk, dir, conf, &floor, have_floor, e);
+    rc = get_floor(&o, e);
+    if (rc == WERR_OK || rc == WERR_DATA_LOSS) {
+        announce(&o);
+        rc = open_guarded(&o, &rk, e);
     }
     if (rc == WERR_OK) {
         struct kv *kv = kv_rocks_new(rk);
@@ -195,11 +209,11 @@ enum werr store_open_rocks(struct store **out, const char *dir, const struct sto
         rk->lock_fd = lock_fd; /* released after the database is closed */
         lock_fd = -1;
         rc = front_open(out, kv, clog_rocks_new(rk), FRONT_THREADED, conf,
-                        have_floor && floor.lsn != 0 ? &floor : NULL, e);
+                        o.have_floor && o.floor.lsn != 0 ? &o.floor : NULL, e);
     }
     if (lock_fd >= 0) {
         close(lock_fd);
     }
-    free(marks);
+    free(o.marks);
     return rc;
 }
