@@ -209,8 +209,10 @@ struct store_conf {
     uint64_t bucket_bytes;   /* 0 = memory_bytes / 4 */
     uint64_t min_free_bytes; /* soft limit; 0 = max(5 % of the file system, 2 GiB) */
     unsigned readers;        /* reader threads; 0 = 2 */
-    int64_t (*mono_ns)(void *arg); /* clock for lazy syncs and statistics; NULL = CLOCK_MONOTONIC */
-    void (*wakeup)(void *arg);     /* any thread; NULL = none (the owner polls) */
+    /* Clock for pacing and statistics, called with wakeup_arg on any thread; NULL =
+     * CLOCK_MONOTONIC. */
+    int64_t (*mono_ns)(void *arg);
+    void (*wakeup)(void *arg); /* any thread; NULL = none (the owner polls) */
     void *wakeup_arg;
     bool accept_data_loss; /* go on after losing acknowledged data: the only way past a refusal */
     void (*log)(void *arg, const char *event,

@@ -1,7 +1,9 @@
 /* The store in memory by itself: stepping, power cuts, damage that recovery has to notice. */
 #include "storage/store_mem.h"
 
+#include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "storage/clog_mem.h"
 #include "storage/front.h"
@@ -450,6 +452,132 @@ static void test_newer_format_is_refused(void **state)
     raw_free(&r);
 }
 
+/* ---------------------------------------------------------------- floor and free space */
+
+/* A kv in memory that keeps the last floor, and a disk whose size the test decides. */
+struct spy {
+    pthread_mutex_t mu;
+    unsigned n_floors, n_clean;
+    uint64_t lsn, next4;
+    bool saw4;
+    uint64_t free_bytes;
+    struct kv_ops ops;
+};
+static struct spy spy = {.mu = PTHREAD_MUTEX_INITIALIZER};
+
+static enum werr spy_floor(struct kv *k, const struct kv_floor *f, struct werror *e)
+{
+    (void)k;
+    (void)e;
+    pthread_mutex_lock(&spy.mu);
+    spy.n_floors++;
+    spy.n_clean += f->clean;
+    assert_true(f->lsn >= spy.lsn);
+    spy.lsn = f->lsn;
+    spy.saw4 = false;
+    for (size_t i = 0; i < f->n_marks; i++) {
+        if (f->marks[i].partition == 4) {
+            assert_true(f->marks[i].next_offset >= spy.next4);
+            spy.next4 = f->marks[i].next_offset;
+            spy.saw4 = true;
+        }
+    }
+    pthread_mutex_unlock(&spy.mu);
+    return WERR_OK;
+}
+
+static void spy_stats(struct kv *k, struct kv_stats *s)
+{
+    (void)k;
+    *s = (struct kv_stats){.total_bytes = 1000000, .free_bytes = spy.free_bytes};
+}
+
+static struct store *spy_open(struct raw *r, enum front_mode mode, const struct store_conf *conf)
+{
+    struct clog *l = NULL;
+    struct store *st = NULL;
+    struct werror e;
+    struct kv *kv = memkv_open(r->kv);
+    spy.n_floors = spy.n_clean = 0;
+    spy.lsn = spy.next4 = 0;
+    spy.ops = *kv->ops;
+    spy.ops.floor_write = spy_floor;
+    spy.ops.stats = spy_stats;
+    spy.free_bytes = 900000;
+    kv->ops = &spy.ops;
+    assert_int_equal(memlog_open(r->log, mode == FRONT_THREADED, NULL, &l, &e), WERR_OK);
+    if (front_open(&st, kv, l, mode, conf, NULL, &e) != WERR_OK)
+        fail_msg("%s", e.text);
+    return st;
+}
+
+/* By itself, soon after the queue went idle; never above what is durable; clean at the end. */
+static void test_floor_follows(void **state)
+{
+    (void)state;
+    struct raw r = {memlog_new(), memkv_new()};
+    struct store_conf conf = {0};
+    struct store *st = spy_open(&r, FRONT_THREADED, &conf);
+    struct store_stats s;
+    struct timespec from, now;
+    for (unsigned i = 0; i < 20; i++) {
+        struct store_txn *t = store_txn_new(st);
+        world_txn_append(t, TABLE_LOG_7D, 4, i, 1, 100, 1);
+        store_submit(st, t, STORE_SYNC, false, NULL, NULL);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    uint64_t next = 0;
+    while (next != 20) { /* no record follows: only idleness can bring the floor up to date */
+        store_poll(st);
+        pthread_mutex_lock(&spy.mu);
+        next = spy.next4;
+        pthread_mutex_unlock(&spy.mu);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        assert_true(now.tv_sec - from.tv_sec < 20);
+    }
+    pthread_mutex_lock(&spy.mu);
+    assert_true(spy.n_floors < 10); /* not one for each record */
+    assert_int_equal(spy.n_clean, 0);
+    pthread_mutex_unlock(&spy.mu);
+    struct store_txn *t = store_txn_new(st);
+    txn_drop_partition(t, 4);
+    store_submit(st, t, STORE_SYNC, false, NULL, NULL);
+    store_stats(st, &s);
+    store_close(st);
+    assert_int_equal(spy.n_clean, 1);
+    assert_false(spy.saw4); /* dropped: it may not be missed */
+    raw_free(&r);
+}
+
+static void test_low_space(void **state)
+{
+    (void)state;
+    struct raw r = {memlog_new(), memkv_new()};
+    struct store_conf conf = {.min_free_bytes = 160000};
+    struct store *st = spy_open(&r, FRONT_STEPPED, &conf);
+    static const struct {
+        uint64_t free_bytes;
+        enum store_state want;
+    } steps[] = {{900000, STORE_READY}, {160000, STORE_READY}, {159999, STORE_FULL},
+                 {165000, STORE_FULL},  {170000, STORE_READY}, {165000, STORE_READY},
+                 {0, STORE_FULL},       {900000, STORE_READY}};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        spy.free_bytes = steps[i].free_bytes;
+        store_step(st);
+        assert_int_equal(store_state(st), steps[i].want);
+        assert_int_equal(store_state_reason(st)->text[0] != 0, steps[i].want == STORE_FULL);
+        /* what frees space still goes through */
+        struct seen s = {0, 0};
+        struct store_txn *t = store_txn_new(st);
+        txn_trim(t, 1, 5);
+        store_submit(st, t, STORE_SYNC, false, on_stage, &s);
+        store_step(st);
+        assert_int_equal(s.done, 1);
+    }
+    store_close(st);
+    raw_free(&r);
+}
+
 /* ---------------------------------------------------------------- threads */
 
 struct stress {
@@ -552,6 +680,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_reading_over_a_hole),
         cmocka_unit_test(test_damaged_row_is_an_error),
         cmocka_unit_test(test_newer_format_is_refused),
+        cmocka_unit_test(test_floor_follows),
+        cmocka_unit_test(test_low_space),
         cmocka_unit_test(test_threads_under_load),
     };
     if (argc > 1)
