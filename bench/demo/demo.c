@@ -4,10 +4,10 @@
  * Happy path: a fresh directory, a server, the topic, then producers and consumers as processes of
  * their own (this program again, with --worker); look at the board a hundred times a second, draw
  * four times; in the middle of a burst kill the server, wait, start it on the same port and
- * directory; when the producers are done tell the consumers, when they are done ask the judge. What
- * can fail: any process (told with the end of its log, exit 2), and the promises (exit 1). The
- * director owns all processes and the directory; they go with it, also on ^C, unless --keep or
- * something failed.
+ * directory; when the producers are done tell the consumers, when they are done stop the server and
+ * ask the judge. What can fail: any process (told with the end of its log, exit 2), and the
+ * promises (exit 1). The director owns all processes and the directory; they go with it, also on
+ * ^C, unless --keep or something failed.
  */
 #include <poll.h>
 #include <signal.h>
@@ -19,6 +19,8 @@
 #include "bench/demo/worker.h"
 
 #define TICK_MS 10
+/* Orderly end of the server. */
+#define STOP_MS 15000
 /* Nothing at all may stand still for longer. */
 #define STALL_NS UINT64_C(120000000000)
 
@@ -173,8 +175,9 @@ static void stop_all(struct director *d)
 static int direct(struct director *d)
 {
     struct verdict verdict;
-    int rc = 2;
+    int rc = 2, code;
 
+    d->view.plain = true; /* until it begins */
     d->series = calloc(1, sizeof *d->series);
     if (d->series == NULL || setup_directory(d) != 0 || setup_processes(d) != 0) {
         goto out;
@@ -183,7 +186,12 @@ static int direct(struct director *d)
     if (watch(d) != 0) {
         goto out;
     }
+    code = server_stop(&d->server, STOP_MS);
     stop_all(d);
+    if (code != 0) {
+        (void)snprintf(d->err, sizeof d->err, "the server did not stop in order (exit %d)", code);
+        goto out;
+    }
     if (hist_finish(&d->history) != 0) {
         (void)director_fail(d, "the director's history could not be written");
         goto out;
@@ -196,7 +204,9 @@ out:
     if (d->err[0] != '\0') {
         (void)fflush(stdout);
         (void)fprintf(stderr, "\nweir-demo: %s\n", d->err);
-        print_log_end(d);
+        if (interrupted == 0) {
+            print_log_end(d);
+        }
     }
     (void)hist_finish(&d->history);
     board_unmap(d->board);

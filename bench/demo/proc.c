@@ -157,6 +157,23 @@ void server_kill(struct server *s)
     }
 }
 
+int server_stop(struct server *s, int timeout_ms)
+{
+    const uint64_t deadline = mono_ns() + (uint64_t)timeout_ms * 1000000;
+    int code = 0;
+
+    (void)kill(s->pid, SIGTERM);
+    while (!proc_ended(s->pid, &code)) {
+        if (mono_ns() > deadline) {
+            server_kill(s);
+            return 128 + SIGKILL;
+        }
+        (void)poll(NULL, 0, 10);
+    }
+    s->pid = 0;
+    return code;
+}
+
 int server_start(struct server *s, const char *const *envs, char *err, size_t err_size)
 {
     struct proc_setup setup = {.log_path = s->log_path, .out_fd = -1, .envs = envs};

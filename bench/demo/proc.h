@@ -49,6 +49,9 @@ int server_start(struct server *s, const char *const *envs, char *err, size_t er
  * @return 1 ready, 0 not yet, -1 it never will be (a sentence in err; the process is gone).
  */
 int server_ready(struct server *s, int timeout_ms, char *err, size_t err_size);
+/** SIGTERM, and SIGKILL when it takes longer than timeout_ms. @return its exit code, as proc_ended
+ */
+int server_stop(struct server *s, int timeout_ms);
 /** Kills and forgets it. Safe when there is none. */
 void server_kill(struct server *s);
 
