@@ -133,6 +133,7 @@ int run_consume(const struct args *a)
     }
     if (!r) {
         interrupt_catch();
+        session_tell_trouble(&c.s);
         progress_init(&c.progress);
         if (c.as_array) {
             json_open(&c.json, NULL, '[');

@@ -267,6 +267,7 @@ static int sender_run(struct sender *p)
         }
     }
     interrupt_catch();
+    session_tell_trouble(&p->s);
     progress_init(&p->progress);
     read_all(p);
     wait_answers(p);

@@ -111,6 +111,27 @@ static void log_line(void *arg, int level, const char *line)
     fprintf(stderr, "weir: %s: %s\n", names[level < 0 ? 0 : level > 3 ? 3 : level], line);
 }
 
+/* The first warning, and the first good news after it. */
+static void trouble_line(void *arg, int level, const char *line)
+{
+    struct session *s = arg;
+    bool bad = level <= 1;
+    if (level > 2 || bad == s->troubled) {
+        return;
+    }
+    s->troubled = bad;
+    /* a line of progress may stand there */
+    fprintf(stderr, "%sweir: %s%s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", line,
+            bad ? "; trying again" : "");
+}
+
+void session_tell_trouble(struct session *s)
+{
+    if (!s->verbose) {
+        weir_set_log(s->w, trouble_line, s);
+    }
+}
+
 /* Joins `more` and the values of -X into one text of options. */
 static int join_options(const struct args *a, const char *more, char *out, size_t size)
 {

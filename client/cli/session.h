@@ -26,6 +26,7 @@ struct session {
     const char *url;         /**< as given; "" = the default */
     int timeout_ms;
     bool verbose;
+    bool troubled; /**< the connection is lost, and that was told */
     enum output output;
 };
 
@@ -38,6 +39,11 @@ struct session {
 int session_open(struct session *s, const struct args *a, const char *more);
 /** The same without asking the server. @param w[out] a further handle; close with weir_close. */
 int session_handle(const struct session *s, const char *more, weir **w);
+/**
+ * For commands that run long: from now on a lost connection is told on stderr, once, and so is its
+ * return. s must stay where it is until session_close. (With --verbose everything is told anyway.)
+ */
+void session_tell_trouble(struct session *s);
 /** Closes at once. Safe on zeroed memory and twice. */
 void session_close(struct session *s);
 

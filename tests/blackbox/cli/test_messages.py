@@ -358,22 +358,30 @@ class ServerGone(Case):
         self.assertRegex(err.splitlines()[-1], r"^weir: 2 stored, (1 not stored, 0|0 not stored, 1) unknown")
 
     def test_a_restart_is_survived(self):
+        """Producer and consumer go on by themselves, and say once that they have to."""
         server = Server()
         self.addCleanup(server.stop)
         self.assertEqual(weir("topic", "create", "t", "-P", "1", url=server.url).code, 0)
         port = server.url.rsplit(":", 1)[1]
-        p = weir_start("produce", "t", url=server.url, stdin=subprocess.PIPE)
-        p.stdin.write(b"before\n")
-        p.stdin.flush()
-        self.assertEqual(weir("consume", "t", "--count", "1", url=server.url).out, b"before\n")
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        consumer = weir_start("consume", "t", "--count", "2", url=server.url, **pipes)
+        producer = weir_start("produce", "t", url=server.url, **pipes)
+        producer.stdin.write(b"before\n")
+        producer.stdin.flush()
+        self.assertEqual(consumer.stdout.readline(), b"before\n")
         server.kill()
-        p.stdin.write(b"during\n")
-        p.stdin.flush()
+        producer.stdin.write(b"during\n")
+        producer.stdin.flush()
+        told = [producer.stderr.readline(), consumer.stderr.readline()]
         server.options = ("--listen", f"127.0.0.1:{port}")
         server.start()
-        p.stdin.close()
-        self.assertEqual(p.wait(60), 0)
-        self.assertEqual(weir("consume", "t", "-e", url=server.url).out, b"before\nduring\n")
+        out, rest = consumer.communicate(timeout=60)
+        self.assertEqual((consumer.returncode, out), (0, b"during\n"))
+        _, rest_producer = producer.communicate(timeout=60)
+        self.assertEqual(producer.returncode, 0)
+        for first, then in zip(told, [rest_producer, rest]):
+            self.assertRegex(first, rb"^weir: connection lost: .*; trying again\n$")
+            self.assertRegex(then, rb"^weir: connected: .*\n$")
 
 
 if __name__ == "__main__":
