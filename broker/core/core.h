@@ -52,7 +52,10 @@ struct core_conf {
  */
 enum werr core_open(struct core **out, const struct core_conf *conf, struct store *st,
                     const struct core_env *env, struct werror *e) WEIR_NODISCARD;
-/* Answers what still waits with WERR_SHUTTING_DOWN and frees. The store must have been drained. */
+/*
+ * Answers what still waits (SHUTTING_DOWN, or INDETERMINATE for what was submitted) and frees.
+ * Makes no call to the store: close or abandon that first, because reads in flight are freed here.
+ */
 void core_close(struct core *co);
 
 /* Submits what was gathered since the last call. The loop calls it once per turn, before it sleeps.

@@ -10,14 +10,31 @@
  */
 #include <sys/queue.h>
 
-/* An allocation that fails aborts, as everywhere in the core. */
+/* An allocation that fails aborts, as everywhere in the core; keys are short (ids and names). */
 #define uthash_fatal(msg) abort()
+#define HASH_FUNCTION(key, n, hash) ((hash) = core_hash((key), (n)))
 #include <uthash.h>
 
 #include "broker/core/core.h"
 #include "broker/core/tailcache.h"
 #include "broker/core/walltime.h"
 #include "broker/core/window.h"
+
+static inline unsigned core_hash(const void *key, size_t n)
+{
+    const uint8_t *p = key;
+    uint64_t h = n * UINT64_C(0x9e3779b97f4a7c15), word;
+
+    for (; n > 0; p += sizeof word) {
+        const size_t k = n < sizeof word ? n : sizeof word;
+        word = 0;
+        memcpy(&word, p, k);
+        h = (h ^ word) * UINT64_C(0xff51afd7ed558ccd);
+        h ^= h >> 32;
+        n -= k;
+    }
+    return (unsigned)(h ^ (h >> 29));
+}
 
 struct part;
 struct rpart;
@@ -60,6 +77,7 @@ struct dedupe {
     struct window w;
     uint32_t refs;       /* appends in flight: not to be evicted */
     uint16_t unanswered; /* those of them whose producer waits */
+    uint64_t held_end;   /* end of the highest refused sequence */
     uint8_t held;        /* enum werr of the refusal that later sequences share; 0 = none */
     bool recovered;      /* rebuilt at start, nothing appended since */
     bool in_changed, in_rolling;
@@ -70,6 +88,9 @@ TAILQ_HEAD(dedupe_queue, dedupe);
 struct dedupe *dedupe_find(struct core *co, const struct part *pt, uint64_t pid);
 struct dedupe *dedupe_new(struct core *co, struct part *pt, uint64_t pid);
 void dedupe_free(struct core *co, struct dedupe *d);
+/* A retryable refusal of everything up to `end`: later sequences share it until those came again.
+ */
+void dedupe_hold(struct dedupe *d, enum werr code, uint64_t end);
 void dedupe_changed(struct core *co, struct dedupe *d); /* the next roll snapshots it */
 /* A txn with the snapshots of everything that changed since the last roll, for the caller to add
  * the roll to; dedupe_rolled says how that ended. If they are many, some are submitted ahead. */
@@ -127,8 +148,8 @@ void topic_link(struct core *co, struct core_topic *t); /* by id and by name */
 void topic_unlink(struct core *co, struct core_topic *t);
 struct core_topic *topic_lookup(struct core *co, struct slice name); /* hidden ones too */
 void topic_set_parts(struct core *co, struct core_topic *t, uint32_t n, const uint32_t *ids);
-/* NULL and *e: unknown topic or partition. */
-struct part *topic_part(struct core *co, uint64_t tid, uint32_t p, struct werror *e);
+/* NULL and *e: unknown topic or partition. deleting: finds those of a topic that is going too. */
+struct part *topic_part(struct core *co, uint64_t tid, uint32_t p, bool deleting, struct werror *e);
 /* Row of META_TOPIC: what the topic is after a change to c with partitions ids and table slots. */
 void topic_encode(const struct core_topic *t, const struct topic_config *c, const uint32_t *ids,
                   const uint16_t *slots, struct buf *out);
@@ -154,6 +175,8 @@ void producer_evict(struct core *co);
 /* WERR_OK, UNKNOWN_PRODUCER or PRODUCER_FENCED. d may be NULL. */
 enum werr producer_check(struct core *co, const struct dedupe *d, uint64_t pid, uint16_t epoch,
                          struct werror *e);
+/* Given out before this start of the broker. */
+bool producer_older(const struct core *co, uint64_t pid);
 /* Counters row as of now, into t. */
 void counters_put(struct core *co, struct store_txn *t);
 
@@ -280,9 +303,9 @@ struct core {
     struct dedupe_queue changed, rolling;
     struct named *names_by_name, *names_by_pid;
     uint64_t next_pid, pid_durable, pid_limit; /* next <= durable <= limit (being reserved) */
-    uint64_t pid_at_open;                      /* smaller ones were given out before this start */
     uint64_t next_named;
-    struct pid_wait *pid_waits; /* unnamed producers that wait for a block of ids */
+    uint64_t pid_at_open, named_at_open; /* smaller ones were given out before this start */
+    struct pid_wait *pid_waits;          /* unnamed producers that wait for a block of ids */
     bool pids_asked;
 
     struct jobs jobs;

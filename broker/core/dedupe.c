@@ -63,6 +63,16 @@ void dedupe_free(struct core *co, struct dedupe *d)
     free(d);
 }
 
+void dedupe_hold(struct dedupe *d, enum werr code, uint64_t end)
+{
+    if (d->held == 0 || end > d->held_end) {
+        d->held_end = end;
+    }
+    if (d->held == 0) {
+        d->held = (uint8_t)code;
+    }
+}
+
 void dedupe_changed(struct core *co, struct dedupe *d)
 {
     if (!d->in_changed && !d->in_rolling) {

@@ -246,7 +246,7 @@ static void on_found(struct store_find *f)
 void core_list_offset(struct core *co, struct core_offset_rq *rq)
 {
     struct werror e = {.code = WERR_OK};
-    const struct part *pt = topic_part(co, rq->spec.tid, rq->spec.p, &e);
+    const struct part *pt = topic_part(co, rq->spec.tid, rq->spec.p, false, &e);
 
     rq->result = (struct msg_offset){.tid = rq->spec.tid, .p = rq->spec.p, .err = e};
     if (pt != NULL && rq->spec.spec >= 0) {

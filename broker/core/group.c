@@ -154,10 +154,12 @@ static void take_back(struct core *co, struct group *g, enum werr rc)
 {
     for (uint32_t i = 0; i < g->n; i++) {
         struct append *it = &g->items[i];
-        it->part->next = store_next_offset(co->st, it->part->id);
+        if (!co->closing) { /* the store may be gone already */
+            it->part->next = store_next_offset(co->st, it->part->id);
+        }
         if (it->dedupe != NULL) {
+            dedupe_hold(it->dedupe, rc, it->dedupe->w.next_seq);
             window_rollback(&it->dedupe->w, it->base);
-            it->dedupe->held = (uint8_t)rc;
         }
     }
 }

@@ -3,8 +3,8 @@
  * group. The answer comes with the group's completion (group.c).
  *
  * What can fail: the batch (never again), the sequence (see judge), and room: a refusal for want of
- * room is shared by every later sequence of that producer in that partition until the refused one
- * comes again (SETTLED 9), so pipelining never turns a refusal into a gap.
+ * room is shared by every later sequence of that producer in that partition until all that were
+ * refused have come again in order, so pipelining never turns a refusal into a gap.
  *
  * Who owns what: the request belongs to its caller, but hangs on its partition's list until it is
  * answered. The batch is copied into a blob of its own size unless it has one: a small batch must
@@ -59,7 +59,10 @@ static enum werr room(struct core *co, const struct attempt *a)
     struct werror *e = &a->rq->err;
     const uint64_t n = a->rq->batch.n;
 
-    if (co->settling || store_state(co->st) == STORE_FULL) {
+    if (a->part->topic->deleting) {
+        /* Held like the others: the deletion may still fail. */
+        werror_set(e, WERR_UNKNOWN_TOPIC, "the topic is being deleted");
+    } else if (co->settling || store_state(co->st) == STORE_FULL) {
         const struct werror *why = store_state_reason(co->st);
         werror_set(e, WERR_STORAGE_FULL, "%s",
                    why != NULL && why->text[0] != '\0' ? why->text : werr_text(WERR_STORAGE_FULL));
@@ -128,7 +131,7 @@ static enum werr judge_new(struct core *co, struct attempt *a)
 #ifndef WEIR_BUG_DEDUPE_RAM_ONLY
     if (a->h.base_seq != 0) {
         if (a->part->topic->conf.durability == TOPIC_DURABILITY_OS &&
-            a->h.producer_id < co->pid_at_open) {
+            producer_older(co, a->h.producer_id)) {
             return werror_set(e, WERR_REREGISTER,
                               "producer %llu is not known after the restart: what was acknowledged "
                               "as written was lost",
@@ -184,9 +187,11 @@ static enum werr judge(struct core *co, struct attempt *a, bool *known, bool *wa
                           LIMIT_PRODUCER_WINDOW);
     case WINDOW_AHEAD:
         if (a->dedupe->held != 0) {
+            const struct window *w = &a->dedupe->w;
+            const uint64_t seq = w->next_seq + (uint32_t)(a->h.base_seq - (uint32_t)w->next_seq);
+            dedupe_hold(a->dedupe, (enum werr)a->dedupe->held, seq + a->h.count);
             werror_set(e, (enum werr)a->dedupe->held,
-                       "sequence %u was refused and has to come first",
-                       (uint32_t)a->dedupe->w.next_seq);
+                       "sequence %u was refused and has to come first", (uint32_t)w->next_seq);
             e->retry_after_ms = RETRY_MS;
             return e->code;
         }
@@ -242,7 +247,9 @@ static void count_append(struct core *co, struct group *g, struct attempt *a, st
         window_push(&d->w, a->h.base_offset, a->h.count);
         d->w.epoch = a->h.producer_epoch;
         d->w.last_ms = a->h.append_ms;
-        d->held = 0;
+        if (d->w.next_seq >= d->held_end) {
+            d->held = 0;
+        }
         d->recovered = false;
         d->refs++;
         d->unanswered++;
@@ -302,7 +309,7 @@ static enum werr try_produce(struct core *co, struct attempt *a, bool *answered)
     bool known = false, wait = false;
     enum werr rc;
 
-    a->part = topic_part(co, a->rq->tid, a->rq->p, e);
+    a->part = topic_part(co, a->rq->tid, a->rq->p, true, e);
     if (a->part == NULL) {
         return e->code;
     }
@@ -323,7 +330,9 @@ static enum werr try_produce(struct core *co, struct attempt *a, bool *answered)
     rc = room(co, a);
     if (rc != WERR_OK) {
         if (a->dedupe != NULL) {
-            a->dedupe->held = (uint8_t)rc;
+            /* If the topic stays after all, it is known, but the sequence has to wait. */
+            dedupe_hold(a->dedupe, rc == WERR_UNKNOWN_TOPIC ? WERR_OVERLOADED : rc,
+                        a->dedupe->w.next_seq + a->h.count);
         }
         return rc;
     }

@@ -61,8 +61,14 @@ static enum werr counters_load(struct core *co, struct werror *e)
         co->next_named = be64(row.p + 21);
     }
     co->next_pid = co->pid_durable = co->pid_at_open = co->pid_limit;
+    co->named_at_open = co->next_named;
     buf_fini(&row);
     return rc;
+}
+
+bool producer_older(const struct core *co, uint64_t pid)
+{
+    return (pid & NAMED_PID) != 0 ? (pid & ~NAMED_PID) < co->named_at_open : pid < co->pid_at_open;
 }
 
 /* ---------------------------------------------------------------- unnamed producers */

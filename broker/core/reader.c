@@ -160,7 +160,7 @@ static struct rpart *rpart_find(struct core_reader *rd, uint64_t tid, uint32_t p
 enum werr core_reader_add(struct core_reader *rd, uint64_t tid, uint32_t p, uint64_t offset,
                           bool has_epoch, uint32_t epoch, struct werror *e)
 {
-    struct part *pt = topic_part(rd->co, tid, p, e);
+    struct part *pt = topic_part(rd->co, tid, p, false, e);
     struct rpart *rp;
 
     if (pt == NULL) {
@@ -470,7 +470,8 @@ static void pull_one(struct rpart *rp, struct pull *pl)
         break;
     case SERVED_END:
         list_move(rp, true);
-        if (pl->caught_up && !rp->told && rp->part->hw == rp->offset) {
+        if (pl->caught_up && !rp->told && rp->part->hw == rp->offset &&
+            !rp->part->topic->deleting) {
             rp->told = true;
             pl->n++;
         }

@@ -145,11 +145,12 @@ struct core_topic *core_topic_after(struct core *co, struct slice name)
     return NULL;
 }
 
-struct part *topic_part(struct core *co, uint64_t tid, uint32_t p, struct werror *e)
+struct part *topic_part(struct core *co, uint64_t tid, uint32_t p, bool deleting, struct werror *e)
 {
-    struct core_topic *t = core_topic_by_id(co, tid);
+    struct core_topic *t = NULL;
 
-    if (t == NULL) {
+    HASH_FIND(hh, co->topics, &tid, sizeof tid, t);
+    if (t == NULL || (t->hidden && !(t->deleting && deleting))) {
         werror_set(e, WERR_UNKNOWN_TOPIC, "no topic has id %llu", (unsigned long long)tid);
         return NULL;
     }

@@ -62,16 +62,16 @@ void world_open(struct world *w)
 void world_close(struct world *w)
 {
     world_step(w);
-    core_close(w->co);
     store_close(w->st);
+    core_close(w->co);
     w->co = NULL;
     w->st = NULL;
 }
 
 void world_crash(struct world *w, unsigned keep)
 {
-    core_close(w->co);
     store_abandon(w->st);
+    core_close(w->co);
     memdisk_crash(w->disk, keep);
     w->co = NULL;
     w->st = NULL;
