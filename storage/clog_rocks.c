@@ -345,9 +345,7 @@ struct clog *clog_rocks_new(struct rocks *rk)
     pthread_cond_init(&cr->kick, &attr);
     pthread_condattr_destroy(&attr);
     pthread_cond_init(&cr->idle, NULL);
-    if (!rk->read_only) {
-        cr->running = pthread_create(&cr->thread, NULL, sync_main, cr) == 0;
-        cr->failed = cr->running ? WERR_OK : WERR_NOMEM;
-    }
+    cr->running = pthread_create(&cr->thread, NULL, sync_main, cr) == 0;
+    cr->failed = cr->running ? WERR_OK : WERR_NOMEM;
     return &cr->base;
 }

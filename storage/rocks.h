@@ -15,10 +15,10 @@ enum rocks_wal_mode {
 
 struct rocks_how {
     enum rocks_wal_mode wal_mode;
-    bool read_only; /* changes nothing on disk */
-    bool create;    /* a new store: database and families are made */
-    /* Opens although files are missing or too short: to look at a damaged store, or to go on with
-     * it after accept_data_loss. */
+    bool create; /* a new store: database and families are made */
+    /* Opens although files are missing or too short, and skips damaged stretches of the log (what
+     * lies behind them is kept; the holes show up in the index): to look at a damaged store, or to
+     * go on with it after accept_data_loss. */
     bool lenient;
 };
 
@@ -29,8 +29,7 @@ struct rocks {
     rocksdb_cache_t *cache;
     rocksdb_flushoptions_t *flush_options;
     rocksdb_readoptions_t *point_reads; /* any thread */
-    bool read_only;
-    int lock_fd; /* -1 = none; held until the database is closed */
+    int lock_fd;                        /* -1 = none; held until the database is closed */
     char dir[4000];
 };
 
@@ -70,7 +69,8 @@ void rocks_current(const char *dir, char *name, size_t n);
 /* ---------------------------------------------------------------- damage (rocks_damage.c) */
 
 /*
- * Looks at a store without changing it: opens read-only and compares it with the floor. WERR_OK:
+ * Looks at a store without changing it: opens a copy made of hard links and compares it with the
+ * floor. WERR_OK:
  * nothing that the floor knows is missing. WERR_DATA_LOSS: *e names file, partition and offsets.
  * WERR_FORMAT_NEWER. Others: it cannot be looked at. One line per loss goes to conf->log.
  */

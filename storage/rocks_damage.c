@@ -1,13 +1,18 @@
 /*
  * What to do about a store that does not look right.
  *
- * Happy path of an examination: open read-only without RocksDB's own verification (which would only
- * say "no"), load the index as a start does, compare with the floor, and look whether every table
- * file is there with the size that the manifest knows. Nothing on disk changes.
+ * Happy path of an examination: a scratch directory inside the store's gets hard links to its files
+ * and is opened there, without RocksDB's own verification (which would only say "no"); the index is
+ * loaded as a start does and compared with the floor, and every table file is looked at. RocksDB
+ * never writes to a file of an earlier life, so the store's own files stay as they are. A read-only
+ * open would do without links, but Debian's build aborts in it when logs are tracked in the
+ * manifest and not verified (assertion on recovery_ctx).
  *
  * What can fail: the open itself; then nothing more can be said than RocksDB's message.
- * Who owns what: an examination closes everything it opened.
+ * Who owns what: an examination closes and removes everything it made; what a crash leaves of it,
+ * the next one removes.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,6 +23,8 @@
 
 #include "storage/load.h"
 #include "storage/rocks.h"
+
+static const char SCRATCH_NAME[] = "examine.tmp";
 
 /* ---------------------------------------------------------------- table files */
 
@@ -144,6 +151,88 @@ enum werr rocks_drop_damaged(struct rocks *rk, struct werror *e)
     return rc;
 }
 
+/* ---------------------------------------------------------------- scratch directory */
+
+static void scratch_remove(const char *dir)
+{
+    DIR *d = opendir(dir);
+    const struct dirent *ent;
+
+    if (d == NULL) {
+        return;
+    }
+    while ((ent = readdir(d)) != NULL) {
+        (void)unlinkat(dirfd(d), ent->d_name, 0); /* flat: RocksDB makes no directories in it */
+    }
+    closedir(d);
+    (void)rmdir(dir);
+}
+
+/* Files that a copy needs: not locks, text logs and floors. */
+static bool belongs(const char *name)
+{
+    return name[0] != '.' && strcmp(name, "LOCK") != 0 && strcmp(name, "weir.lock") != 0 &&
+           strncmp(name, "LOG", 3) != 0 && strncmp(name, "floor.", 6) != 0 &&
+           strcmp(name, SCRATCH_NAME) != 0;
+}
+
+static enum werr scratch_make(const char *dir, const char *scratch, struct werror *e)
+{
+    DIR *d = opendir(dir);
+    int to = -1;
+    const struct dirent *ent;
+    enum werr rc = WERR_OK;
+
+    scratch_remove(scratch);
+    if (d != NULL && mkdir(scratch, 0700) == 0) {
+        to = open(scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    if (to < 0) {
+        rc = werror_set(e, WERR_IO, "%.100s: %s", scratch, strerror(errno));
+    }
+    while (rc == WERR_OK && (ent = readdir(d)) != NULL) {
+        if (belongs(ent->d_name) && linkat(dirfd(d), ent->d_name, to, ent->d_name, 0) != 0) {
+            rc = werror_set(e, WERR_IO, "link to %.100s: %s", ent->d_name, strerror(errno));
+        }
+    }
+    if (to >= 0) {
+        close(to);
+    }
+    if (d != NULL) {
+        closedir(d);
+    }
+    return rc;
+}
+
+/* ---------------------------------------------------------------- CURRENT */
+
+enum werr rocks_restore_current(const char *dir, const struct kv_floor *floor, struct werror *e)
+{
+    char name[64], path[4096], temp[4096], line[80];
+    struct stat st;
+    ssize_t n;
+    int fd;
+    enum werr rc = WERR_OK;
+
+    rocks_current(dir, name, sizeof name);
+    snprintf(path, sizeof path, "%s/%s", dir, floor->manifest_name);
+    if (name[0] != '\0' || floor->manifest_name[0] == '\0' || stat(path, &st) != 0) {
+        return WERR_OK;
+    }
+    snprintf(line, sizeof line, "%s\n", floor->manifest_name);
+    snprintf(path, sizeof path, "%s/CURRENT", dir);
+    snprintf(temp, sizeof temp, "%s/CURRENT.weir", dir);
+    fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    n = fd >= 0 ? write(fd, line, strlen(line)) : -1;
+    if (n != (ssize_t)strlen(line) || fdatasync(fd) != 0 || rename(temp, path) != 0) {
+        rc = werror_set(e, WERR_IO, "%s: %s", temp, strerror(errno));
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return rc;
+}
+
 /* ---------------------------------------------------------------- examination */
 
 /* Passes log lines on, and keeps the first that names a partition. */
@@ -164,10 +253,10 @@ static void listen_loss(void *arg, const char *event, const char *text)
     }
 }
 
-enum werr rocks_examine(const char *dir, const struct store_conf *conf,
-                        const struct kv_floor *floor, struct werror *e)
+static enum werr examine_copy(const char *dir, const struct store_conf *conf,
+                              const struct kv_floor *floor, struct werror *e)
 {
-    const struct rocks_how how = {.wal_mode = ROCKS_POINT, .read_only = true, .lenient = true};
+    const struct rocks_how how = {.wal_mode = ROCKS_POINT, .lenient = true};
     struct listener l = {.conf = conf};
     struct store_conf strict = *conf;
     struct loaded found = {0};
@@ -201,31 +290,20 @@ enum werr rocks_examine(const char *dir, const struct store_conf *conf,
     return rc;
 }
 
-/* ---------------------------------------------------------------- CURRENT */
-
-enum werr rocks_restore_current(const char *dir, const struct kv_floor *floor, struct werror *e)
+enum werr rocks_examine(const char *dir, const struct store_conf *conf,
+                        const struct kv_floor *floor, struct werror *e)
 {
-    char name[64], path[4096], temp[4096], line[80];
-    struct stat st;
-    ssize_t n;
-    int fd;
-    enum werr rc = WERR_OK;
+    char scratch[4096];
+    enum werr rc;
 
-    rocks_current(dir, name, sizeof name);
-    snprintf(path, sizeof path, "%s/%s", dir, floor->manifest_name);
-    if (name[0] != '\0' || floor->manifest_name[0] == '\0' || stat(path, &st) != 0) {
-        return WERR_OK;
+    snprintf(scratch, sizeof scratch, "%s/%s", dir, SCRATCH_NAME);
+    rc = scratch_make(dir, scratch, e);
+    if (rc == WERR_OK) {
+        rc = rocks_restore_current(scratch, floor, e);
     }
-    snprintf(line, sizeof line, "%s\n", floor->manifest_name);
-    snprintf(path, sizeof path, "%s/CURRENT", dir);
-    snprintf(temp, sizeof temp, "%s/CURRENT.weir", dir);
-    fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    n = fd >= 0 ? write(fd, line, strlen(line)) : -1;
-    if (n != (ssize_t)strlen(line) || fdatasync(fd) != 0 || rename(temp, path) != 0) {
-        rc = werror_set(e, WERR_IO, "%s: %s", temp, strerror(errno));
+    if (rc == WERR_OK) {
+        rc = examine_copy(scratch, conf, floor, e);
     }
-    if (fd >= 0) {
-        close(fd);
-    }
+    scratch_remove(scratch);
     return rc;
 }

@@ -97,7 +97,7 @@ static void database_options(rocksdb_options_t *o, const char *dir, const struct
     rocksdb_options_set_max_log_file_size(o, 4 * MIB);
     rocksdb_options_set_max_manifest_file_size(o, 16 * MIB);
     rocksdb_options_set_bytes_per_sync(o, 1 * MIB); /* no burst of dirty pages beside a WAL sync */
-    if (!how->read_only && direct_io_works(dir)) {
+    if (direct_io_works(dir)) {
         rocksdb_options_set_use_direct_io_for_flush_and_compaction(o, 1);
     }
 }
@@ -136,15 +136,9 @@ static enum werr open_db(struct rocks *rk, struct werror *e)
 {
     char *msg = NULL;
 
-    if (rk->read_only) {
-        rk->db = rocksdb_open_for_read_only_column_families(
-            rk->options, rk->dir, TABLE_COUNT, cf_names,
-            (const rocksdb_options_t *const *)rk->cf_options, rk->cf, 0, &msg);
-    } else {
-        rk->db = rocksdb_open_column_families(rk->options, rk->dir, TABLE_COUNT, cf_names,
-                                              (const rocksdb_options_t *const *)rk->cf_options,
-                                              rk->cf, &msg);
-    }
+    rk->db = rocksdb_open_column_families(rk->options, rk->dir, TABLE_COUNT, cf_names,
+                                          (const rocksdb_options_t *const *)rk->cf_options, rk->cf,
+                                          &msg);
     return rocks_error(msg, "open", e);
 }
 
@@ -157,7 +151,6 @@ enum werr rocks_open(struct rocks **out, const char *dir, const struct store_con
     rocksdb_options_t *base = rocksdb_options_create();
     enum werr rc;
 
-    rk->read_only = how->read_only;
     rk->lock_fd = -1;
     snprintf(rk->dir, sizeof rk->dir, "%s", dir);
     rk->cache = rocksdb_cache_create_lru(memory / 16 > 4 * MIB ? memory / 16 : 4 * MIB);

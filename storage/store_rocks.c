@@ -7,8 +7,8 @@
  *   open         read-write, log mode "tolerate a torn tail": the normal case replays the log once
  *   verify       front_open: dense offsets, sums, every mark of the floor
  *
- * When preflight or open object, the store is examined read-only (rocks_damage.c), which changes
- * nothing, and compared with the floor: at or above it only a torn tail is gone (normal after a
+ * When preflight or open object, the store is examined (rocks_damage.c), which changes nothing, and
+ * compared with the floor: at or above it only a torn tail is gone (normal after a
  * power cut) and the open is repeated in point-in-time mode; below it acknowledged data is missing,
  * and only accept_data_loss goes on.
  *
@@ -112,35 +112,46 @@ static enum werr get_floor(struct opening *o, struct werror *e)
     return rc;
 }
 
+/* What an examination could not name: the floor at least knows what there should be. */
+static void name_marks(const struct kv_floor *f, struct werror *why)
+{
+    if (strstr(why->text, "partition ") == NULL && f->n_marks > 0 && f->marks[0].next_offset > 0) {
+        (void)werror_wrap(
+            why, "partition %u: offsets below %llu (and %zu more partitions) not found",
+            f->marks[0].partition, (unsigned long long)f->marks[0].next_offset, f->n_marks - 1);
+    }
+}
+
 /*
  * After an objection (*e): WERR_OK = go on, o->how says how; else *e explains why not.
  * A file that is shorter than what was synced is refused even when every mark is reached: what
- * became durable after the last mark was acknowledged too.
+ * became durable after the last mark was acknowledged too. Nobody can go on with a store whose
+ * metadata does not load: to open it would only make RocksDB delete what it no longer refers to.
  */
 static enum werr judge(struct opening *o, struct werror *e)
 {
     struct werror objection = *e, why = {0};
     enum werr rc = rocks_examine(o->dir, o->conf, &o->floor, &why);
 
+    o->how.wal_mode = ROCKS_POINT;
     if (rc == WERR_FORMAT_NEWER) {
         *e = why;
         return rc;
     }
-    o->how.wal_mode = ROCKS_POINT;
-    if (rc == WERR_OK && objection.code != WERR_DATA_LOSS) {
-        return WERR_OK; /* only a tail that nobody was promised is gone */
-    }
-    if (o->conf->accept_data_loss) {
+    if (o->conf->accept_data_loss && (rc == WERR_OK || rc == WERR_DATA_LOSS)) {
         say(o, "data_loss_accepted", objection.text);
         o->how.lenient = true;
         return rocks_restore_current(o->dir, &o->floor, e);
     }
+    if (rc == WERR_OK && objection.code != WERR_DATA_LOSS) {
+        return WERR_OK; /* only a tail that nobody was promised is gone */
+    }
     if (rc == WERR_OK) {
         *e = objection;
-    } else {
-        werror_set(e, WERR_DATA_LOSS, "%.110s; %.140s", why.text, objection.text);
+        return WERR_DATA_LOSS;
     }
-    return WERR_DATA_LOSS;
+    name_marks(&o->floor, &why);
+    return werror_set(e, WERR_DATA_LOSS, "%.150s; %.100s", why.text, objection.text);
 }
 
 static enum werr open_guarded(struct opening *o, struct rocks **out, struct werror *e)
@@ -156,11 +167,17 @@ static enum werr open_guarded(struct opening *o, struct rocks **out, struct werr
         return rc;
     }
     rc = rocks_open(out, o->dir, o->conf, &o->how, e);
-    if (rc != WERR_OK && rc != WERR_LOCKED && rc != WERR_STORAGE_FULL &&
-        o->how.wal_mode == ROCKS_TAIL && !o->how.create) {
+    if (rc != WERR_OK && rc != WERR_LOCKED && rc != WERR_STORAGE_FULL && !o->how.lenient &&
+        !o->how.create) {
+        struct werror why = *e;
+
         rc = judge(o, e);
         if (rc == WERR_OK) {
             rc = rocks_open(out, o->dir, o->conf, &o->how, e);
+        }
+        if (rc == WERR_CORRUPT) { /* a log is missing that RocksDB kept account of */
+            rc = werror_set(e, WERR_DATA_LOSS, "every mark of the floor is reached, yet %.200s",
+                            why.text);
         }
     }
     if (rc == WERR_OK && o->how.lenient) {

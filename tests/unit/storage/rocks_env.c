@@ -127,8 +127,11 @@ uint64_t hash_dir(const char *path)
         uint64_t h;
         void *p;
 
-        if (!plain_file(path, ent) || strncmp(ent->d_name, "LOG", 3) == 0 ||
-            strcmp(ent->d_name, "weir.lock") == 0) {
+        if (strncmp(ent->d_name, "LOG", 3) == 0 || strcmp(ent->d_name, "weir.lock") == 0) {
+            continue;
+        }
+        if (!plain_file(path, ent)) {
+            sum += crc32c(ent->d_name, strlen(ent->d_name));
             continue;
         }
         p = slurp(path, ent->d_name, &n);
