@@ -251,46 +251,59 @@ weir_error weir_producer_position(weir *w, const char *topic, int32_t partition,
     return e;
 }
 
+struct metric_reader {
+    void (*fn)(void *user, const char *name, const char *label, const char *label_value,
+               uint64_t value);
+    void *user;
+};
+
+static void copy_text(char *to, size_t size, struct slice s)
+{
+    size_t n = s.n < size ? s.n : size - 1;
+
+    if (s.p) {
+        memcpy(to, s.p, n);
+    }
+    to[s.p ? n : 0] = 0;
+}
+
+static bool read_metrics(struct call *c, const struct metric_reader *reader)
+{
+    struct slice name, label, label_value;
+    char texts[3][128];
+    struct werror e = {0};
+    uint64_t value;
+    uint32_t n = 0;
+    enum werr rc = msg_get_metrics_ok(&c->cur, &n, &e);
+
+    for (uint32_t i = 0; i < n && rc == WERR_OK && !c->w->closing; i++) {
+        rc = msg_get_metric(&c->cur, &name, &label, &label_value, &value, &e);
+        if (rc == WERR_OK) {
+            copy_text(texts[0], sizeof texts[0], name);
+            copy_text(texts[1], sizeof texts[1], label);
+            copy_text(texts[2], sizeof texts[2], label_value);
+            c->w->in_callback = true;
+            reader->fn(reader->user, texts[0], texts[1], texts[2], value);
+            c->w->in_callback = false;
+        }
+    }
+    return rc == WERR_OK || call_broken(c, &e);
+}
+
 weir_error weir_metrics(weir *w, const char *prefix,
                         void (*fn)(void *user, const char *name, const char *label,
                                    const char *label_value, uint64_t value),
                         void *user, int timeout_ms)
 {
+    const struct metric_reader reader = {fn, user};
     struct call c;
-    struct slice name, label, label_value;
-    struct werror e = {0};
-    char text[3][128];
-    uint64_t value;
-    uint32_t n = 0;
-    enum werr rc;
 
     if (call_begin(&c, w, true, timeout_ms)) {
         msg_put_metrics(&c.req.frame, c.req.corr, slice_str(prefix ? prefix : ""));
         if (!fn) {
             c.error = err_make(WERR_MISUSE, "fn is NULL");
         } else if (call_run(&c)) {
-            rc = msg_get_metrics_ok(&c.cur, &n, &e);
-            for (uint32_t i = 0; i < n && rc == WERR_OK && !w->closing; i++) {
-                rc = msg_get_metric(&c.cur, &name, &label, &label_value, &value, &e);
-                if (rc == WERR_OK) {
-                    const struct slice s[3] = {name, label, label_value};
-
-                    for (int k = 0; k < 3; k++) {
-                        size_t len = s[k].n < sizeof text[k] ? s[k].n : sizeof text[k] - 1;
-
-                        if (len) {
-                            memcpy(text[k], s[k].p, len);
-                        }
-                        text[k][len] = 0;
-                    }
-                    w->in_callback = true;
-                    fn(user, text[0], text[1], text[2], value);
-                    w->in_callback = false;
-                }
-            }
-            if (rc != WERR_OK) {
-                (void)call_broken(&c, &e);
-            }
+            (void)read_metrics(&c, &reader);
         }
     }
     return call_end(&c);

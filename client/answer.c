@@ -185,30 +185,36 @@ void producer_on_ready(struct weir *w)
     }
 }
 
+/* What was in flight is queued again; it may be stored, unless something ahead of it is not. */
+static void part_lost(struct weir *w, struct part *part)
+{
+    struct outbatch *b, *next;
+    bool gap = false; /* a batch ahead is known not to be stored: nor is any behind it */
+
+    for (b = TAILQ_FIRST(&part->q); b; b = next) {
+        next = TAILQ_NEXT(b, link);
+        gap = gap ||
+              (part->renumber && b->has_seq && (int32_t)(b->base_seq - part->renumber_from) >= 0);
+        if (b->state == BATCH_LOST) {
+            b->state = BATCH_QUEUED;
+            b->maybe_stored = b->maybe_stored || !gap;
+            if (producer_failed(&w->prod)) {
+                outbatch_give_up(w, b, &w->prod.fatal);
+            }
+        } else if (b->state == BATCH_QUEUED && b->has_seq && !b->maybe_stored) {
+            gap = true;
+        }
+    }
+    part->unsent = TAILQ_FIRST(&part->q);
+}
+
 void producer_on_lost(struct weir *w)
 {
-    struct part *part, *next_part;
-    struct outbatch *b, *next;
+    struct part *part, *next;
 
-    for (part = TAILQ_FIRST(&w->prod.busy); part; part = next_part) {
-        bool gap = false; /* a batch ahead is known not to be stored: nor is any behind it */
-
-        next_part = TAILQ_NEXT(part, busy);
-        for (b = TAILQ_FIRST(&part->q); b; b = next) {
-            next = TAILQ_NEXT(b, link);
-            gap = gap || (part->renumber && b->has_seq &&
-                          (int32_t)(b->base_seq - part->renumber_from) >= 0);
-            if (b->state == BATCH_LOST) {
-                b->state = BATCH_QUEUED;
-                b->maybe_stored = b->maybe_stored || !gap;
-                if (producer_failed(&w->prod)) {
-                    outbatch_give_up(w, b, &w->prod.fatal);
-                }
-            } else if (b->state == BATCH_QUEUED && b->has_seq && !b->maybe_stored) {
-                gap = true;
-            }
-        }
-        part->unsent = TAILQ_FIRST(&part->q);
+    for (part = TAILQ_FIRST(&w->prod.busy); part; part = next) {
+        next = TAILQ_NEXT(part, busy);
+        part_lost(w, part);
     }
 }
 

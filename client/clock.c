@@ -50,7 +50,7 @@ int64_t clock_after_ms(int64_t now_ns, int64_t ms)
 
 int clock_ms_until(int64_t now_ns, int64_t t_ns)
 {
-    const int64_t day_ms = 24 * 3600 * 1000;
+    const int64_t day_ms = INT64_C(24) * 3600 * 1000;
     int64_t ms;
 
     if (t_ns == CLOCK_NEVER) {

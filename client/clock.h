@@ -3,7 +3,7 @@
 /* Where the library gets time and randomness from. A test puts its own functions in. */
 #include <stdint.h>
 
-enum { CLOCK_NS_PER_MS = 1000000 };
+#define CLOCK_NS_PER_MS INT64_C(1000000)
 #define CLOCK_NEVER INT64_MAX
 
 struct clock_source {

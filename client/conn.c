@@ -118,11 +118,11 @@ static bool out_reserve(struct conn *c, size_t n)
 /* ext NULL: n bytes that the caller puts into `small`. Room was reserved. */
 static void run_push(struct conn *c, const uint8_t *ext, size_t n)
 {
-    struct outrun *last = c->n_runs > c->run_first ? &c->runs[c->n_runs - 1] : NULL;
+    struct outrun *last = c->runs && c->n_runs > c->run_first ? &c->runs[c->n_runs - 1] : NULL;
 
     if (!ext && last && !last->ext) {
         last->n += n;
-    } else {
+    } else if (c->runs) { /* always: it was reserved */
         c->runs[c->n_runs++] = (struct outrun){ext, n};
     }
     c->out_total += n;
@@ -260,7 +260,7 @@ static void hello_done(struct req *r, const struct answer *a)
 {
     struct conn *c = r->arg;
     struct mpread cur = a->result;
-    struct msg_hello_ok m;
+    struct msg_hello_ok m = {0};
     struct werror e = a->err;
 
     if (e.code == WERR_CONNECTION_LOST || e.code == WERR_CLOSED) {
@@ -509,7 +509,8 @@ int64_t conn_deadline(const struct conn *c)
     t = c->hello_deadline_mono_ns < t ? c->hello_deadline_mono_ns : t;
     t = c->away_mono_ns < t ? c->away_mono_ns : t;
     if (c->state == CONN_READY && answers_due(c)) {
-        int64_t silent = clock_after_ms(c->heard_mono_ns, CONN_SILENCE_MS * (c->pinged ? 2 : 1));
+        int64_t silent =
+            clock_after_ms(c->heard_mono_ns, (c->pinged ? 2 : 1) * (int64_t)CONN_SILENCE_MS);
 
         t = silent < t ? silent : t;
     }
@@ -537,7 +538,7 @@ static void watch_silence(struct conn *c, int64_t now_ns)
         c->pinged = false;
         return;
     }
-    if (c->pinged && silent_ms >= 2 * CONN_SILENCE_MS) {
+    if (c->pinged && silent_ms / 2 >= CONN_SILENCE_MS) {
         werror_set(&e, WERR_CONNECTION_LOST, "no answer for %lld ms", (long long)silent_ms);
         conn_lost(c, now_ns, &e);
         return;

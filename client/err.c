@@ -46,6 +46,9 @@ weir_outcome err_outcome(enum werr code, enum werr_class cls)
 }
 
 static weir_error make(enum werr code, weir_outcome o, const char *fmt, va_list ap)
+    WEIR_PRINTF(3, 0);
+
+static weir_error make(enum werr code, weir_outcome o, const char *fmt, va_list ap)
 {
     weir_error e;
 
@@ -118,8 +121,8 @@ void err_wrap(weir_error *e, const char *fmt, ...)
     vsnprintf(prefix, sizeof prefix - 2, fmt, ap);
     va_end(ap);
     n = strlen(prefix);
-    memcpy(prefix + n, ": ", 2);
-    n += 2;
+    prefix[n++] = ':';
+    prefix[n++] = ' ';
     room = sizeof e->text - 1 - n; /* the text is cut to fit */
     old = old < room ? old : room;
     memmove(e->text + n, e->text, old);

@@ -234,7 +234,6 @@ static void on_answer(struct req *r, const struct answer *a)
         return;
     }
     if (e.code == WERR_OK) {
-        cls = WCLASS_RETRY;
         if (!take_answer(w, a, &e)) {
             werror_wrap(&e, "the server broke the protocol");
             TAILQ_FOREACH (t, &w->meta.topics, link) {

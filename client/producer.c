@@ -312,7 +312,7 @@ static void wait_for_topic(struct weir *w, const struct outgoing *m, weir_error 
 #define COPY(to, from)                                   \
     do {                                                 \
         (to) = slice_of((from).p ? at : NULL, (from).n); \
-        if ((from).n) {                                  \
+        if ((from).p && (from).n) {                      \
             memcpy(at, (from).p, (from).n);              \
         }                                                \
         at += (from).n;                                  \
@@ -416,7 +416,7 @@ void producer_on_topic(struct weir *w, struct topic *t)
         }
         report_waiting(w, t, m, &e);
     }
-    for (uint32_t i = 0; i < t->n_producer_parts; i++) {
+    for (uint32_t i = 0; t->parts && i < t->n_producer_parts; i++) {
         part = t->parts[i];
         if (part && !TAILQ_EMPTY(&part->q)) {
             part_work(w, part);

@@ -246,28 +246,34 @@ static void on_sent(void *user, const weir_receipt *r)
     x->error = r->error;
 }
 
+static void forget_in(struct report *r, uint32_t n, const void *user)
+{
+    for (uint32_t i = 0; r && r->listeners && i < n; i++) {
+        if (r->listeners[i].user == user && r->listeners[i].fn == on_sent) {
+            r->listeners[i].fn = NULL;
+        }
+    }
+}
+
 /* The waiter's stack goes: nobody listens any more. */
-static void forget_listener(struct weir *w, const void *user)
+static void forget_listener(struct weir *w, struct topic *t, const void *user)
 {
     struct part *part;
     struct outbatch *b;
     struct report *r;
+    struct waiting *m;
 
     TAILQ_FOREACH (part, &w->prod.busy, busy) {
         TAILQ_FOREACH (b, &part->q, link) {
-            r = b->report;
-            for (uint32_t i = 0; r && r->listeners && i < b->count; i++) {
-                if (r->listeners[i].user == user && r->listeners[i].fn == on_sent) {
-                    r->listeners[i].fn = NULL;
-                }
-            }
+            forget_in(b->report, b->count, user);
         }
     }
     TAILQ_FOREACH (r, &w->prod.reports, link) {
-        for (uint32_t i = 0; i < r->count; i++) {
-            if (r->listeners[i].user == user && r->listeners[i].fn == on_sent) {
-                r->listeners[i].fn = NULL;
-            }
+        forget_in(r, r->count, user);
+    }
+    TAILQ_FOREACH (m, &t->waiting, link) {
+        if (m->listener.user == user && m->listener.fn == on_sent) {
+            m->listener.fn = NULL;
         }
     }
 }
@@ -276,7 +282,7 @@ weir_error weir_send(weir *w, const char *topic, weir_bytes key, weir_bytes valu
 {
     struct waiter x = {.done = false};
     int64_t until;
-    weir_error e;
+    weir_error e, ignored;
 
     if (!handle_enter(w, true, &e)) {
         return e;
@@ -295,8 +301,8 @@ weir_error weir_send(weir *w, const char *topic, weir_bytes key, weir_bytes valu
     }
     if (x.done) {
         e = x.error;
-    } else {
-        forget_listener(w, &x);
+    } else if (handle_topic(w, topic, &ignored)) {
+        forget_listener(w, handle_topic(w, topic, &ignored), &x);
     }
     /* This call tells its own failure; weir_flush is for the others. */
     if (x.done && e.outcome != WEIR_DONE && w->prod.first_failure.code == e.code &&
