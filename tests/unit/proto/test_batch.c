@@ -220,6 +220,26 @@ static void test_unzip_only_when_asked(void **state)
     buf_fini(&b);
 }
 
+static void test_lies_inside_records(void **state)
+{
+    struct buf b = {0};
+
+    (void)state;
+    sample_batch(&b);
+    b.p[65] = 1; /* the record's delta; max_ts_delta is 0 */
+    reseal(&b);
+    assert_int_equal(check(&b, &rules), WERR_CORRUPT_BATCH);
+    put_be32(b.p + 36, 1);
+    reseal(&b);
+    assert_int_equal(check(&b, &rules), WERR_OK);
+    buf_clear(&b);
+    sample_zstd_batch(&b); /* nobody walks it, but its count is looked at */
+    b.p[62] = b.p[63] = 0;
+    reseal(&b);
+    assert_int_equal(check(&b, &rules), WERR_CORRUPT_BATCH);
+    buf_fini(&b);
+}
+
 static void test_stamp_changes_only_the_brokers_bytes(void **state)
 {
     struct buf a = {0}, b = {0};
@@ -343,6 +363,7 @@ int main(void)
         cmocka_unit_test(test_every_flipped_bit_is_seen),
         cmocka_unit_test(test_no_crc_is_computed),
         cmocka_unit_test(test_unzip_only_when_asked),
+        cmocka_unit_test(test_lies_inside_records),
         cmocka_unit_test(test_stamp_changes_only_the_brokers_bytes),
         cmocka_unit_test(test_next_walks_a_run),
         cmocka_unit_test(test_next_finds_every_damage),

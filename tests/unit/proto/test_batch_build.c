@@ -109,6 +109,35 @@ static void test_what_is_added_is_read(void **state)
     buf_fini(&scratch);
 }
 
+/* The shortest head for every size; names of 31 and 32 bytes are where theirs changes. */
+static void test_lengths_are_exact(void **state)
+{
+    static const struct {
+        size_t size, head;
+    } rows[] = {{0, 2}, {255, 2}, {256, 3}, {65535, 3}, {65536, 5}};
+    struct batch_builder bb;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        batch_builder_init(&bb, 0);
+        assert_int_equal(batch_add(&bb, 0, slice_of(NULL, 0), bytes(rows[i].size), NULL, 0),
+                         WERR_OK);
+        assert_int_equal(bb.b.len, BATCH_HEAD + 3 + rows[i].head + rows[i].size + 1);
+        batch_builder_fini(&bb);
+    }
+    for (size_t name = 31; name <= 32; name++) {
+        const char *text = "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn";
+        size_t room = LIMIT_HEADER_BYTES - 1 - (size_t)(name < 32 ? 1 : 2) - name - 3;
+        struct record_header h = {slice_of(text, name), bytes(room)};
+
+        batch_builder_init(&bb, 0);
+        assert_int_equal(batch_add(&bb, 0, bytes(1), bytes(1), &h, 1), WERR_OK);
+        h.value.n++;
+        assert_int_equal(batch_add(&bb, 0, bytes(1), bytes(1), &h, 1), WERR_TOO_LARGE);
+        batch_builder_fini(&bb);
+    }
+}
+
 static void test_bound_is_never_too_small(void **state)
 {
     static const size_t sizes[] = {0, 1, 31, 32, 255, 256, 65535, 65536};
@@ -287,6 +316,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_header_fields),
         cmocka_unit_test(test_what_is_added_is_read),
+        cmocka_unit_test(test_lengths_are_exact),
         cmocka_unit_test(test_bound_is_never_too_small),
         cmocka_unit_test(test_limit_says_full_then_too_large),
         cmocka_unit_test(test_record_count_at_n_and_one_more),

@@ -172,6 +172,10 @@ static void test_two_frames_are_refused(void **state)
     assert_int_equal(zstd_pack(NULL, slice_str("one"), &b), WERR_OK);
     assert_int_equal(zstd_pack(NULL, slice_str("two"), &b), WERR_OK);
     assert_int_equal(unpack(b.p, b.len, 100), WERR_CORRUPT);
+    buf_clear(&b);
+    assert_int_equal(zstd_pack(NULL, slice_str("one"), &b), WERR_OK);
+    buf_put(&b, "\x50\x2a\x4d\x18\x00\x00\x00\x00", 8); /* a skippable frame behind it */
+    assert_int_equal(unpack(b.p, b.len, 100), WERR_CORRUPT);
     buf_fini(&b);
 }
 

@@ -129,6 +129,21 @@ static void test_every_truncated_prefix_fails(void **state)
     assert_int_equal(walk(full, sizeof full - 1, 1, NULL), WERR_OK);
 }
 
+/* Good bytes lie behind the end: only the end itself says that they do not count. */
+static void test_the_end_is_respected(void **state)
+{
+    static const uint8_t full[] = {0x94, 0x00, 0xc4, 0x01, 'k', 0xc5, 0x00, 0x02, 'x', 'y', 0xc0};
+
+    (void)state;
+    for (size_t n = 0; n <= sizeof full; n++) {
+        struct record_iter it = {full, full + n, 1, WERR_OK, NULL};
+        struct record rec;
+
+        assert_int_equal(record_next(&it, &rec), n == sizeof full);
+        assert_int_equal(it.err, n == sizeof full ? WERR_OK : WERR_CORRUPT);
+    }
+}
+
 static void test_headers_are_walked(void **state)
 {
     struct slice name, value;
@@ -228,6 +243,7 @@ int main(void)
         cmocka_unit_test(test_nil_is_not_empty),
         cmocka_unit_test(test_records_that_are_refused),
         cmocka_unit_test(test_every_truncated_prefix_fails),
+        cmocka_unit_test(test_the_end_is_respected),
         cmocka_unit_test(test_headers_are_walked),
         cmocka_unit_test(test_header_limits_at_n_and_one_more),
         cmocka_unit_test(test_compressed_records),

@@ -189,6 +189,9 @@ static void test_strict_and_lenient(void **state)
                      WERR_INVALID_CONFIG);
     assert_int_equal(GET(true, "\x81\x01\x01"), WERR_MALFORMED);
     assert_int_equal(GET(true, "\x90"), WERR_MALFORMED);
+    assert_int_equal(GET(true, "\x81\xaapartitions\xcd\x04\x00"), WERR_OK);
+    assert_int_equal(GET(true, "\x81\xaapartitions\xcd\x04\x01"), WERR_INVALID_CONFIG);
+    assert_int_equal(GET(true, "\x81\xaapartitions\x00"), WERR_INVALID_CONFIG);
     /* numbers as text, as a person typed them */
     assert_int_equal(GET(true, "\x81\xacretention.ms\xa2"
                                "2h"),
