@@ -255,6 +255,15 @@ static void test_metadata(void **state)
     assert_int_equal(store_get(f->w.st, TABLE_META, slice_str("tb"), &v, &e), WERR_OK);
     assert_int_equal(store_get(f->w.st, TABLE_META, slice_str("tc"), &v, &e), WERR_OK);
     buf_fini(&v);
+    /* every row of every table is in the hash */
+    uint64_t hash[3];
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(store_hash(f->w.st, &hash[i], &e), WERR_OK);
+        t = store_txn_new(f->w.st);
+        txn_put(t, i ? TABLE_DELAY : TABLE_META, slice_str("tz"), slice_str("x"));
+        assert_int_equal(commit(f, t), WERR_OK);
+    }
+    assert_true(hash[0] != hash[1] && hash[1] != hash[2]);
 }
 
 static void test_trim(void **state)
