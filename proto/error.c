@@ -4,49 +4,39 @@
 #include <stdio.h>
 #include <string.h>
 
+struct row {
+    const char *name, *text;
+    enum werr_class cls;
+};
+
+/* Indexed by code; gaps have no name. */
+static const struct row rows[] = {[WERR_OK] = {"OK", "ok", WCLASS_NEVER},
+#define X(name, num, cls, text) [num] = {#name, text, WCLASS_##cls},
+                                  WERR_TABLE(X)
+#undef X
+};
+
+static const struct row *find(enum werr code)
+{
+    static const struct row unknown = {"UNKNOWN_CODE", "unknown error code", WCLASS_UNKNOWN};
+    size_t i = (size_t)code;
+
+    return i < sizeof rows / sizeof rows[0] && rows[i].name != NULL ? &rows[i] : &unknown;
+}
+
 const char *werr_name(enum werr code)
 {
-    switch (code) {
-    case WERR_OK:
-        return "OK";
-#define X(name, num, cls, text) \
-    case WERR_##name:           \
-        return #name;
-        WERR_TABLE(X)
-#undef X
-    default:
-        return "UNKNOWN_CODE";
-    }
+    return find(code)->name;
 }
 
 const char *werr_text(enum werr code)
 {
-    switch (code) {
-    case WERR_OK:
-        return "ok";
-#define X(name, num, cls, text) \
-    case WERR_##name:           \
-        return text;
-        WERR_TABLE(X)
-#undef X
-    default:
-        return "unknown error code";
-    }
+    return find(code)->text;
 }
 
 enum werr_class werr_class(enum werr code)
 {
-    switch (code) {
-    case WERR_OK:
-        return WCLASS_NEVER;
-#define X(name, num, cls, text) \
-    case WERR_##name:           \
-        return WCLASS_##cls;
-        WERR_TABLE(X)
-#undef X
-    default:
-        return WCLASS_UNKNOWN;
-    }
+    return find(code)->cls;
 }
 
 enum werr werror_set(struct werror *e, enum werr code, const char *fmt, ...)

@@ -79,7 +79,7 @@ enum werr_class {
 
 enum werr {
     WERR_OK = 0,
-#define X(name, num, cls, text) WERR_##name = num,
+#define X(name, num, cls, text) WERR_##name = (num),
     WERR_TABLE(X)
 #undef X
 };

@@ -109,7 +109,7 @@ static bool read_head(const struct mpread *r, struct head *h)
         set(h, MP_STR, 1, b & 0x1fU);
     } else if (b >= 0xe0) {
         set(h, MP_INT, 1, 0);
-        h->neg = (int8_t)b;
+        h->neg = (int64_t)b - 256;
     } else {
         return wide_head(r->p, left, h);
     }

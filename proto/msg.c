@@ -8,30 +8,25 @@
 
 enum { TEXT_BYTES = 64, ID_BYTES = 16 };
 
-enum msg_op_state msg_op_state(uint32_t op)
-{
-    switch (op) {
-#define X(name, num, state, since) \
-    case num:                      \
-        return OPSTATE_##state;
+/* Indexed by number; gaps have OPSTATE_NONE. */
+static const struct {
+    const char *name;
+    enum msg_op_state state;
+} ops[] = {
+#define X(name, num, state, since) [num] = {#name, OPSTATE_##state},
 #include "proto/ops.def"
 #undef X
-    default:
-        return OPSTATE_NONE;
-    }
+};
+enum { OPS = sizeof ops / sizeof ops[0] };
+
+enum msg_op_state msg_op_state(uint32_t op)
+{
+    return op < OPS ? ops[op].state : OPSTATE_NONE;
 }
 
 const char *msg_op_name(uint32_t op)
 {
-    switch (op) {
-#define X(name, num, state, since) \
-    case num:                      \
-        return #name;
-#include "proto/ops.def"
-#undef X
-    default:
-        return "?";
-    }
+    return op < OPS && ops[op].name != NULL ? ops[op].name : "?";
 }
 
 enum werr read_error(const struct mpread *r, struct werror *e)

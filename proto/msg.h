@@ -14,7 +14,7 @@
 #include "proto/limits.h"
 
 enum msg_op {
-#define X(name, num, state, since) OP_##name = num,
+#define X(name, num, state, since) OP_##name = (num),
 #include "proto/ops.def"
 #undef X
 };
