@@ -285,12 +285,12 @@ static void init_named(struct core *co, struct core_producer_rq *rq)
     struct store_txn *t = store_txn_new(co->st);
     if (n == NULL) {
         n = named_new(co, rq->name, NAMED_PID | co->next_named++);
-        counters_put(co, t);
     } else {
         n->epoch++; /* fences at once; durable before anybody is told */
     }
     n->used_ms = core_wall_ms(co);
     named_put(n, t);
+    counters_put(co, t); /* always: the INIT that took the id may have met a full disk */
     struct named_job *nj = core_calloc(1, sizeof *nj);
     nj->job.run = named_run;
     nj->rq = rq;

@@ -187,9 +187,11 @@ static void on_fenced(struct sim *s, struct attempt *a, enum werr code)
     struct mproducer *p = a->p;
     const struct mtopic *t = model_topic(s, a->b->tid);
 
-    if (code == WERR_REREGISTER && t != NULL && t->power_cut && a->b->pid == p->pid) {
-        s->n_reregister++;
-        register_anew(p);
+    if (code == WERR_REREGISTER && t != NULL && t->power_cut) {
+        if (a->b->pid == p->pid && a->epoch == p->epoch && p->ready) {
+            s->n_reregister++;
+            register_anew(p);
+        }
     } else if (code == WERR_PRODUCER_FENCED &&
                (a->b->zombie || !p->ready || a->epoch != p->epoch)) {
         s->n_fenced++;
