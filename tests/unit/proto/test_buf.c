@@ -119,6 +119,23 @@ static void test_blob_counts_references(void **state)
     assert_null(blob_new(SIZE_MAX));
 }
 
+static void test_blob_resize_keeps_content(void **state)
+{
+    struct blob *b = blob_copy("hello", 5), *bigger = blob_resize(b, 100000);
+
+    (void)state;
+    assert_non_null(bigger);
+    assert_int_equal(bigger->n, 100000);
+    assert_memory_equal(bigger->p, "hello", 5);
+    assert_null(blob_resize(bigger, SIZE_MAX));
+    assert_memory_equal(bigger->p, "hello", 5); /* still there */
+    b = blob_resize(bigger, 2);
+    assert_non_null(b);
+    assert_int_equal(b->n, 2);
+    assert_memory_equal(b->p, "he", 2);
+    blob_unref(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +146,7 @@ int main(void)
         cmocka_unit_test(test_consume_drops_the_front),
         cmocka_unit_test(test_slices),
         cmocka_unit_test(test_blob_counts_references),
+        cmocka_unit_test(test_blob_resize_keeps_content),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
