@@ -239,6 +239,54 @@ static void refusal_holds_back_later_batches(void **state)
     rig_fini(&r);
 }
 
+static void nothing_is_sent_while_others_are_unanswered(void **state)
+{
+    struct rig r;
+    struct script s = {.n = 0};
+
+    (void)state;
+    rig_init(&r, one_each);
+    fake_topic_add(r.fb, "t", 1);
+    send_n(&r, 0, 1);
+    assert_int_equal(weir_flush(r.w, 1000).outcome, WEIR_DONE);
+    plan(&r, &s);
+    step(&s, FAKE_REFUSE, WERR_OVERLOADED); /* the first is refused ... */
+    step(&s, FAKE_SILENT, WERR_OK);         /* ... and about the others nothing is known yet */
+    step(&s, FAKE_SILENT, WERR_OK);
+    send_n(&r, 1, 4);
+    rig_run(&r, 3000);
+    assert_int_equal(s.n_seen, 3);
+    rig_cut(&r);
+    assert_int_equal(weir_flush(r.w, 5000).outcome, WEIR_DONE);
+    assert_log(fake_topic(r.fb, "t"), 0, 4);
+    rig_fini(&r);
+}
+
+/* A hostile broker acknowledges a batch whose bytes are still in the output. */
+static void answer_before_the_request_is_refused(void **state)
+{
+    const struct msg_produce_ok ok = {.has_offset = true, .base_offset = 9};
+    struct buf b = {0};
+    struct rig r;
+
+    (void)state;
+    rig_init(&r, NULL);
+    fake_topic_add(r.fb, "t", 1);
+    send_n(&r, 0, 1);
+    assert_int_equal(weir_flush(r.w, 1000).outcome, WEIR_DONE);
+    send_n(&r, 1, 2);
+    handle_step(r.w);
+    assert_true(conn_has_output(&r.w->conn));
+    msg_put_produce_ok(&b, r.w->conn.next_corr, &ok);
+    rig_feed(&r, b.p, b.len);
+    assert_int_equal(r.w->conn.state, CONN_BACKOFF);
+    assert_int_equal(r.n_results, 1);
+    assert_int_equal(weir_flush(r.w, 1000).outcome, WEIR_DONE);
+    assert_int_equal(r.results[1].offset, 1);
+    buf_fini(&b);
+    rig_fini(&r);
+}
+
 static void refusal_until_the_deadline_is_retry(void **state)
 {
     struct rig r;
@@ -766,6 +814,8 @@ int main(void)
         cmocka_unit_test(pipelines_up_to_the_window),
         cmocka_unit_test(connection_limits_are_kept),
         cmocka_unit_test(refusal_holds_back_later_batches),
+        cmocka_unit_test(nothing_is_sent_while_others_are_unanswered),
+        cmocka_unit_test(answer_before_the_request_is_refused),
         cmocka_unit_test(refusal_until_the_deadline_is_retry),
         cmocka_unit_test(reconnect_resends_in_order_without_duplicates),
         cmocka_unit_test(duplicate_with_forgotten_offset_is_done),
