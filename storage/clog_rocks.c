@@ -5,18 +5,27 @@
  *   inline   nothing is waiting behind this record: the committer syncs itself - one thread, no
  *            hand-over, best at low load;
  *   handed   more is queued, or a sync runs already: the sync thread takes over, and the next
- * record is built and written meanwhile.
+ *            record is built and written meanwhile.
+ *
+ * The sync is our own fdatasync of the log's file. rocksdb_flush_wal would do for a healthy disk,
+ * but after a write that met a full disk it fails for what was written before, too, and takes
+ * RocksDB's own recovery with it; Debian's build even aborts (assertion sync_without_flush_called_)
+ * unless every log file was synced through RocksDB once before its first write. arm() does that.
  *
  * What can fail: the write (ENOSPC there means that the record is not in the log), or the sync
  * (then nobody knows). Any failure but ENOSPC on write latches: a sync is never tried again,
  * because the kernel may have dropped the pages that failed.
  *
  * Locks: clog.mu protects the fields below it. Callbacks run without it, on the committer (inline)
- * or the sync thread; `calling` keeps them in append order.
+ * or the sync thread; `syncing` keeps them in append order.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "storage/alloc.h"
 #include "storage/clock.h"
@@ -43,6 +52,8 @@ struct clog_rocks {
     struct rocks *rk;
     rocksdb_writeoptions_t *write_options; /* no sync: the sync is a step of its own */
     _Atomic uint64_t synced_lsn;
+    bool full;         /* the last write met a full disk. Committer */
+    char wal_name[32]; /* of wal_fd. Committer */
 
     pthread_mutex_t mu;
     pthread_cond_t kick;         /* for the sync thread */
@@ -51,7 +62,9 @@ struct clog_rocks {
     bool urgent;                 /* one of them is not lazy */
     bool syncing;                /* somebody is in a sync, or delivers its callbacks */
     bool stop, running;
+    int wal_fd; /* what is in `head` lies in this file, or is synced; changes only while !syncing */
     enum werr failed;
+    enum rocks_pipeline pipeline;
     pthread_t thread;
 };
 
@@ -60,13 +73,14 @@ static struct clog_rocks *of(struct clog *l)
     return (struct clog_rocks *)(void *)l;
 }
 
-static enum werr sync_wal(struct clog_rocks *cr)
+static enum werr sync_wal(const struct clog_rocks *cr)
 {
-    char *msg = NULL;
-    struct werror e;
+    int rc;
 
-    rocksdb_flush_wal(cr->rk->db, 1, &msg);
-    return rocks_error(msg, "sync", &e) == WERR_OK ? WERR_OK : WERR_INDETERMINATE;
+    do {
+        rc = fdatasync(cr->wal_fd);
+    } while (rc != 0 && errno == EINTR);
+    return rc == 0 ? WERR_OK : WERR_INDETERMINATE;
 }
 
 /* Tells the committer about every record of the list, and frees it. */
@@ -157,6 +171,79 @@ static enum werr write_record(struct clog_rocks *cr, struct slice rec, struct we
     return rocks_error(msg, "write", e);
 }
 
+/* With mu held, the record written and in the list: does the committer sync it itself? */
+static bool inline_sync(const struct clog_rocks *cr, size_t n, bool lazy, bool more)
+{
+    if (lazy || cr->syncing || cr->pipeline == ROCKS_HANDED) {
+        return false;
+    }
+    return cr->pipeline == ROCKS_INLINE || (!more && n <= INLINE_BYTES);
+}
+
+/* A file of the log, by name. */
+static bool wal_exists(const struct clog_rocks *cr, const char *name)
+{
+    char path[4096];
+
+    snprintf(path, sizeof path, "%s/%s", cr->rk->dir, name);
+    return access(path, F_OK) == 0;
+}
+
+/* Syncs everything written so far through RocksDB, and from now on syncs the log's newest file. */
+static enum werr arm(struct clog_rocks *cr, const char *newest, struct werror *e)
+{
+    char path[4096], *msg = NULL;
+    int fd, old_fd;
+    enum werr rc;
+
+    rocksdb_flush_wal(cr->rk->db, 1, &msg);
+    rc = rocks_error(msg, "sync", e);
+    if (rc != WERR_OK) {
+        return rc;
+    }
+    snprintf(path, sizeof path, "%s/%s", cr->rk->dir, newest);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return werror_set(e, WERR_IO, "log file %.200s: %s", path, strerror(errno));
+    }
+    pthread_mutex_lock(&cr->mu);
+    while (cr->syncing) {
+        pthread_cond_wait(&cr->idle, &cr->mu);
+    }
+    old_fd = cr->wal_fd;
+    cr->wal_fd = fd;
+    pthread_mutex_unlock(&cr->mu);
+    if (old_fd >= 0) {
+        close(old_fd);
+    }
+    snprintf(cr->wal_name, sizeof cr->wal_name, "%s", newest);
+    cr->rk->wal_switched = false;
+    return WERR_OK;
+}
+
+/*
+ * Before a write: is wal_fd still the file it will go to? It changes when a bucket ends, and when
+ * RocksDB recovers from a full disk: that is over when the file that met it is gone.
+ */
+static enum werr prepare(struct clog_rocks *cr, struct werror *e)
+{
+    char newest[32];
+    uint64_t unused;
+
+    if (!cr->rk->wal_switched && !cr->full) {
+        return WERR_OK;
+    }
+    rocks_newest_wal(cr->rk->dir, newest, sizeof newest, &unused);
+    if (strcmp(newest, cr->wal_name) == 0) {
+        cr->rk->wal_switched = false;
+        return WERR_OK; /* an empty bucket; or no recovery yet: the write will tell */
+    }
+    if (cr->full && wal_exists(cr, cr->wal_name)) {
+        return werror_set(e, WERR_STORAGE_FULL, "recovering from a full disk");
+    }
+    return arm(cr, newest, e);
+}
+
 static enum werr append(struct clog *l, uint64_t tag, enum clog_kind kind, struct clog_pos pos,
                         struct slice rec, bool lazy, bool more)
 {
@@ -170,9 +257,13 @@ static enum werr append(struct clog *l, uint64_t tag, enum clog_kind kind, struc
     rc = cr->failed;
     pthread_mutex_unlock(&cr->mu);
     if (rc == WERR_OK) {
+        rc = prepare(cr, &e);
+    }
+    if (rc == WERR_OK) {
         rc = write_record(cr, rec, &e);
     }
-    if (rc == WERR_STORAGE_FULL) {
+    cr->full = rc == WERR_STORAGE_FULL;
+    if (cr->full) {
         return rc; /* RocksDB did not take it, and resumes by itself when there is space */
     }
     w = must_calloc(1, sizeof *w);
@@ -194,7 +285,7 @@ static enum werr append(struct clog *l, uint64_t tag, enum clog_kind kind, struc
     }
     cr->last = w;
     cr->urgent = cr->urgent || !lazy;
-    if (!lazy && !more && !cr->syncing && rec.n <= INLINE_BYTES) {
+    if (inline_sync(cr, rec.n, lazy, more)) {
         cr->syncing = true;
         sync_round(cr);
     }
@@ -310,6 +401,9 @@ static void close_log(struct clog *l)
     if (cr->running) {
         pthread_join(cr->thread, NULL);
     }
+    if (cr->wal_fd >= 0) {
+        close(cr->wal_fd);
+    }
     rocksdb_writeoptions_destroy(cr->write_options);
     pthread_cond_destroy(&cr->kick);
     pthread_cond_destroy(&cr->idle);
@@ -329,6 +423,15 @@ static const struct clog_ops ops = {
     .close = close_log,
 };
 
+void clog_rocks_pipeline(struct clog *l, enum rocks_pipeline p)
+{
+    struct clog_rocks *cr = of(l);
+
+    pthread_mutex_lock(&cr->mu);
+    cr->pipeline = p;
+    pthread_mutex_unlock(&cr->mu);
+}
+
 struct clog *clog_rocks_new(struct rocks *rk)
 {
     struct clog_rocks *cr = must_calloc(1, sizeof *cr);
@@ -336,6 +439,8 @@ struct clog *clog_rocks_new(struct rocks *rk)
 
     cr->base.ops = &ops;
     cr->rk = rk;
+    cr->wal_fd = -1;
+    rk->wal_switched = true;
     cr->write_options = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(cr->write_options, 0);
     atomic_store(&cr->synced_lsn, recovered_lsn(rk));

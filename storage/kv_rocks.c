@@ -147,6 +147,7 @@ static enum werr bucket_end(struct kv *k, struct werror *e)
     struct rocks *rk = db_of(k);
     enum werr rc = WERR_OK;
 
+    rk->wal_switched = true;
     for (int t = TABLE_COUNT - 1; t >= 0 && rc == WERR_OK; t--) {
         char *msg = NULL;
 

@@ -30,6 +30,7 @@ struct rocks {
     rocksdb_flushoptions_t *flush_options;
     rocksdb_readoptions_t *point_reads; /* any thread */
     int lock_fd;                        /* -1 = none; held until the database is closed */
+    bool wal_switched; /* the log may have another file than at the last append. Committer */
     char dir[4000];
 };
 
@@ -50,6 +51,13 @@ enum werr rocks_error(char *msg, const char *what, struct werror *e);
 struct kv *kv_rocks_new(struct rocks *rk);
 /* Its write-ahead log. Borrows rk, which must outlive it. Never NULL. */
 struct clog *clog_rocks_new(struct rocks *rk);
+/* Who syncs a record (docs/decisions/0102). For measurements; the log chooses by itself. */
+enum rocks_pipeline {
+    ROCKS_CHOOSE,
+    ROCKS_INLINE, /* always the committer */
+    ROCKS_HANDED, /* always the sync thread */
+};
+void clog_rocks_pipeline(struct clog *l, enum rocks_pipeline p);
 
 /* ---------------------------------------------------------------- files (preflight.c) */
 

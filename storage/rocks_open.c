@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "storage/alloc.h"
@@ -17,7 +18,11 @@
 #define MIB ((uint64_t)1 << 20)
 
 /* One is written to, two are on their way to disk: three buckets of memory at most. */
-enum { MEMTABLES = 3 };
+enum {
+    MEMTABLES = 3,
+    INFO_LOG_HEADER = 5, /* RocksDB's enum InfoLogLevel */
+    MIN_FREE_MIB = 16,   /* below that a start can neither replay the log nor write a manifest */
+};
 
 /* Order is the numbers of the column families, for ever (storage/keys.h). */
 static const char *const cf_names[TABLE_COUNT] = {
@@ -93,8 +98,10 @@ static void database_options(rocksdb_options_t *o, const char *dir, const struct
     rocksdb_options_set_max_open_files(o, max_open_files());
     rocksdb_options_set_skip_stats_update_on_db_open(o, 1); /* start reads no table twice */
     rocksdb_options_set_stats_dump_period_sec(o, 0);
+    /* Nothing but its options at the start goes to RocksDB's text log: Debian's build aborts when a
+     * line of it meets a full disk. */
+    rocksdb_options_set_info_log_level(o, INFO_LOG_HEADER);
     rocksdb_options_set_keep_log_file_num(o, 3);
-    rocksdb_options_set_max_log_file_size(o, 4 * MIB);
     rocksdb_options_set_max_manifest_file_size(o, 16 * MIB);
     rocksdb_options_set_bytes_per_sync(o, 1 * MIB); /* no burst of dirty pages beside a WAL sync */
     if (direct_io_works(dir)) {
@@ -134,7 +141,14 @@ static enum werr verify_families(struct rocks *rk, struct werror *e)
 
 static enum werr open_db(struct rocks *rk, struct werror *e)
 {
+    struct statvfs fs;
     char *msg = NULL;
+
+    if (statvfs(rk->dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < MIN_FREE_MIB * MIB) {
+        return werror_set(e, WERR_STORAGE_FULL, "%.150s: %llu KiB free, a start needs %d MiB",
+                          rk->dir, (unsigned long long)fs.f_bavail * fs.f_frsize / 1024,
+                          MIN_FREE_MIB);
+    }
 
     rk->db = rocksdb_open_column_families(rk->options, rk->dir, TABLE_COUNT, cf_names,
                                           (const rocksdb_options_t *const *)rk->cf_options, rk->cf,
