@@ -209,6 +209,7 @@ static void group_full(struct core *co, struct group *g, const struct werror *e)
     struct group *open = group_withdraw(co, WERR_STORAGE_FULL);
 
     co->settling = co->groups_in_flight > 0;
+    retention_changed(co);
     take_back(co, g, WERR_STORAGE_FULL);
     group_end(co, g, WERR_STORAGE_FULL, e);
     if (open != NULL) {

@@ -53,7 +53,10 @@ static enum werr check_batch(struct attempt *a)
                        &a->rq->err);
 }
 
-/* Why nothing can be appended now; WERR_OK = it can. */
+/*
+ * Why nothing can be appended now; WERR_OK = it can. The store is asked once per group: what
+ * changes in between shows in the group's outcome.
+ */
 static enum werr room(struct core *co, const struct attempt *a)
 {
     struct werror *e = &a->rq->err;
@@ -62,7 +65,7 @@ static enum werr room(struct core *co, const struct attempt *a)
     if (a->part->topic->deleting) {
         /* Held like the others: the deletion may still fail. */
         werror_set(e, WERR_UNKNOWN_TOPIC, "the topic is being deleted");
-    } else if (co->settling || store_state(co->st) == STORE_FULL) {
+    } else if (co->settling || (co->group == NULL && store_state(co->st) == STORE_FULL)) {
         const struct werror *why = store_state_reason(co->st);
         werror_set(e, WERR_STORAGE_FULL, "%s",
                    why != NULL && why->text[0] != '\0' ? why->text : werr_text(WERR_STORAGE_FULL));
@@ -317,7 +320,7 @@ static enum werr try_produce(struct core *co, struct attempt *a, bool *answered)
     if (rc != WERR_OK) {
         return rc;
     }
-    if (co->draining || co->failed || store_state(co->st) == STORE_FAILED) {
+    if (co->draining || co->failed) {
         return werror_set(e, WERR_SHUTTING_DOWN, "%s", werr_text(WERR_SHUTTING_DOWN));
     }
     if (a->h.producer_id != 0) {

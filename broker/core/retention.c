@@ -238,7 +238,8 @@ void retention_run(struct core *co)
     if (now_ns < co->upkeep_mono_ns) {
         return;
     }
-    const bool busy = now_ns - co->changed_mono_ns < BUSY_NS;
+    /* A full store finds out that there is room again only when store_gc asks. */
+    const bool busy = now_ns - co->changed_mono_ns < BUSY_NS || store_state(co->st) == STORE_FULL;
     co->upkeep_mono_ns = now_ns + (busy ? SECOND_NS : IDLE_NS);
     if (co->failed || store_state(co->st) == STORE_FAILED) {
         return;

@@ -4,8 +4,8 @@
 
 #include "sim.h"
 
-/* Bytes of slack between a virtual instant and when the core looked at its clock. */
-static const int64_t SLACK_NS = INT64_C(1) * 1000000000;
+/* The wall clock may be off by a minute before anybody calls it a jump. */
+static const int64_t SLACK_NS = INT64_C(61) * 1000000000;
 
 struct mtopic *model_topic(struct sim *s, uint64_t tid)
 {
@@ -43,8 +43,9 @@ static struct mval *val_at(struct mpart *mp, uint64_t offset)
     return &mp->vals[offset];
 }
 
+/* append_ms 0: not known exactly. */
 static void learn(struct sim *s, uint64_t tid, uint32_t p, uint64_t offset, uint64_t id,
-                  uint8_t flag)
+                  int64_t append_ms, uint8_t flag)
 {
     struct mtopic *t = model_topic(s, tid);
 
@@ -56,17 +57,19 @@ static void learn(struct sim *s, uint64_t tid, uint32_t p, uint64_t offset, uint
         sim_fail(s, "A5 two values at %s/%u offset %llu: %llu and %llu", t->name, p,
                  (unsigned long long)offset, (unsigned long long)v->id, (unsigned long long)id);
     }
-    if (v->id == 0) {
-        v->at_mono_ns = s->mono_ns;
+    if (append_ms != 0) {
+        v->at_mono_ns = (append_ms - SIM_WALL_MS) * 1000000;
     }
     v->id = id;
     v->flags |= flag;
 }
 
-void model_ack(struct sim *s, const struct mbatch *b, uint64_t offset, bool on_disk)
+void model_ack(struct sim *s, const struct mbatch *b, uint64_t offset, int64_t append_ms,
+               bool on_disk)
 {
     for (unsigned i = 0; i < b->count; i++) {
-        learn(s, b->tid, b->p, offset + i, b->first_id + i, on_disk ? VAL_ACK_DISK : VAL_ACK_OS);
+        learn(s, b->tid, b->p, offset + i, b->first_id + i, append_ms,
+              on_disk ? VAL_ACK_DISK : VAL_ACK_OS);
     }
     s->n_acked += b->count;
 }
@@ -99,7 +102,7 @@ static void read_batch(struct sim *s, uint64_t tid, uint32_t p, struct slice bat
     }
     while (record_next(&it, &rec)) {
         if (offset >= from) {
-            learn(s, tid, p, offset, value_id(&rec), VAL_READ);
+            learn(s, tid, p, offset, value_id(&rec), h->append_ms, VAL_READ);
             s->n_read++;
         }
         offset++;

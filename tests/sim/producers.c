@@ -178,7 +178,9 @@ static void on_ok(struct sim *s, const struct attempt *a)
         b->acked = true;
         b->offset = ok->base_offset;
     }
-    model_ack(s, b, ok->base_offset, ok->level == LEVEL_DISK);
+    /* The time of a duplicate's answer is that of its producer's newest batch. */
+    model_ack(s, b, ok->base_offset, (ok->flags & PRODUCE_DUPLICATE) != 0 ? 0 : ok->append_ms,
+              ok->level == LEVEL_DISK);
 }
 
 /* Errors that a correct producer may meet only for a reason that the model knows. */
@@ -370,7 +372,7 @@ static void take_position(struct sim *s, struct mproducer *p, struct stream *st,
             b->offset = OFFSET_UNKNOWN;
             if (b->seq + b->count == stored) {
                 b->offset = pos->last_offset + 1 - b->count;
-                model_ack(s, b, b->offset, true);
+                model_ack(s, b, b->offset, 0, true);
             }
         }
         b->pid = p->pid;

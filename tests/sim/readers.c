@@ -19,9 +19,8 @@ static void follow(struct sim *s, struct mreader *r, unsigned t, uint32_t p)
         *f = (struct mfollow){.tid = mt->tid,
                               .next = mt->parts[p].start + sim_below(s, (uint32_t)span + 1)};
     }
-    if (core_reader_add(r->rd, mt->tid, p, f->next, false, 0, &e) == WERR_OK) {
-        f->on = true;
-    } else if (!mt->unsure) {
+    f->on = core_reader_add(r->rd, mt->tid, p, f->next, false, 0, &e) == WERR_OK;
+    if (!f->on && !mt->unsure) {
         sim_fail(s, "reader: %s", e.text);
     }
 }

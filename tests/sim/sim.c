@@ -74,7 +74,7 @@ static int64_t wall_ms(void *arg)
 {
     const struct sim *s = arg;
 
-    return INT64_C(1700000000000) + s->mono_ns / 1000000 + s->wall_skew_ms;
+    return SIM_WALL_MS + s->mono_ns / 1000000 + s->wall_skew_ms;
 }
 
 static uint64_t random_u64(void *arg)

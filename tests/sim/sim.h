@@ -16,6 +16,8 @@ enum {
     SIM_OUTBOX = 64,
 };
 
+static const int64_t SIM_WALL_MS = INT64_C(1700000000000); /* wall time at monotonic 0 */
+
 /* ---------------------------------------------------------------- model */
 
 enum { VAL_READ = 1, VAL_ACK_DISK = 2, VAL_ACK_OS = 4 };
@@ -120,7 +122,9 @@ void sim_fail(struct sim *s, const char *fmt, ...) WEIR_PRINTF(2, 3);
 
 /* ---------------------------------------------------------------- model.c */
 struct mtopic *model_topic(struct sim *s, uint64_t tid);
-void model_ack(struct sim *s, const struct mbatch *b, uint64_t offset, bool on_disk);
+/* append_ms 0: not known exactly. */
+void model_ack(struct sim *s, const struct mbatch *b, uint64_t offset, int64_t append_ms,
+               bool on_disk);
 /* A piece that a reader got; *next goes on. */
 void model_read(struct sim *s, uint64_t tid, uint32_t p, const struct core_piece *piece,
                 uint64_t *next);
