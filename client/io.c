@@ -360,6 +360,7 @@ static void io_turn(struct weir *w, int64_t until_ns)
 
     if (handle_now(w) - w->turned_ns > STALE_MS * CLOCK_NS_PER_MS && established(w)) {
         read_in(w); /* what the server said meanwhile, above all goodbye, before anything is sent */
+        until_ns = w->now_ns; /* it may be what the caller waits for: look before sleeping */
     }
     step(w);
     t = handle_deadline(w);
