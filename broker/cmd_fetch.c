@@ -8,10 +8,15 @@
 #include "broker/reply.h"
 #include "broker/session.h"
 
+/* A fetch counts as the bytes it may answer with, so that a connection cannot ask for more at once
+ * than it may have in flight. */
+enum { FETCH_MAX = CONN_OUTPUT_HIGH, FETCH_CHARGE_MIN = 4 << 10 };
+
 struct fetch {
     struct core_fetch rq;
     struct conn *c;
     uint32_t corr;
+    size_t charge;
 };
 
 static void answer(struct fetch *f)
@@ -45,7 +50,7 @@ static void fetch_done(struct core_fetch *rq)
         answer(f);
     }
     core_fetch_fini(rq);
-    conn_finish(f->c, 0);
+    conn_finish(f->c, f->charge);
     free(f);
 }
 
@@ -66,14 +71,15 @@ enum werr cmd_fetch(struct cmd *m, struct werror *e)
     f->corr = m->corr;
     f->rq.max_wait_ms = in.max_wait_ms;
     f->rq.min_bytes = in.min_bytes;
-    f->rq.max_bytes = in.max_bytes < CONN_OUTPUT_HIGH * 4 ? in.max_bytes : CONN_OUTPUT_HIGH * 4;
+    f->rq.max_bytes = in.max_bytes < FETCH_MAX ? in.max_bytes : FETCH_MAX;
+    f->charge = f->rq.max_bytes > FETCH_CHARGE_MIN ? f->rq.max_bytes : FETCH_CHARGE_MIN;
     while (f->rq.n_parts < in.n_parts &&
            msg_next_fetch_part(&in.parts, &f->rq.parts[f->rq.n_parts])) {
         f->rq.n_parts++;
     }
     f->rq.done = fetch_done;
     f->rq.arg = f;
-    conn_begin(m->c, 0);
+    conn_begin(m->c, f->charge);
     core_fetch(m->srv->core, &f->rq);
     return WERR_OK;
 }

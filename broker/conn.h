@@ -4,8 +4,10 @@
  * A connection: socket, input, output, and what it has in flight. Loop thread only.
  *
  * Life: conn_open -> (frames) -> conn_close marks it and shuts the socket; memory goes once no
- * request refers to it any more and no callback of it is on the stack (conn_reap, from the loop's
- * prepare).
+ * request refers to it any more and no callback of it is on the stack (the server's reap, from the
+ * loop's prepare). conn_end goes there by way of ENDING (the queue is flushed) and LINGERING (our
+ * side is shut; what the peer still sends is read and dropped, because closing on unread input
+ * makes the kernel send a reset that can overtake the last words).
  */
 #include <ev.h>
 #include <stdbool.h>
@@ -24,13 +26,16 @@ enum {
     CONN_SMALL_FRAME = 16 << 10, /* larger frames are read straight into a blob of their own */
     CONN_TURN_FRAMES = 64,       /* fairness: so much input per turn of the loop */
     CONN_TURN_BYTES = 256 << 10,
-    CONN_COPY_BYTES = 4 << 10, /* output pieces up to this are copied, larger ones referred to */
+    CONN_COPY_BYTES = 4 << 10,  /* output pieces up to this are copied, larger ones referred to */
+    CONN_ENDING_MS = 10 * 1000, /* time to take the last words */
+    CONN_LINGER_MS = 2 * 1000,  /* time to notice that we have shut our side */
 };
 
 enum conn_state {
     CONN_FRESH, /* nothing but HELLO (and PING) allowed */
     CONN_READY,
-    CONN_ENDING, /* flush what is queued, then close */
+    CONN_ENDING,    /* flush what is queued, then linger */
+    CONN_LINGERING, /* shut for sending; reads and drops until the peer closes, or a deadline */
     CONN_CLOSED,
 };
 
@@ -47,29 +52,34 @@ struct conn {
     ev_io io;
     uint64_t id;
     struct sockaddr_storage peer;
-    bool counted; /* in the per-address table */
-    int64_t opened_mono_ns;
-    char client[72]; /* name and version from HELLO, for logs */
+    bool counted;            /* in the per-address table */
+    int64_t opened_mono_ns;  /* of ENDING and LINGERING: when that began */
+    int64_t unheard_mono_ns; /* something was sent then, and nothing heard since; 0 = no */
+    bool active;             /* since the last look of conn_sweep */
+    char client[72];         /* name and version from HELLO, for logs */
 
     struct buf in;    /* small frames, back to back */
     size_t in_at;     /* parsed up to here */
-    struct blob *big; /* a large frame being read */
+    struct blob *big; /* a large frame being read; counts in the server's budget */
     size_t big_have, big_total;
     uint64_t in_total; /* bytes read since open */
 
     struct out_segment *out; /* queue: out[out_head .. out_tail) */
     size_t out_head, out_tail, out_cap;
+    size_t out_bytes; /* in segments; conn_queued() adds ctl */
     struct buf ctl;   /* control bytes behind the segments */
-    size_t out_bytes; /* everything queued */
 
     unsigned inflight; /* requests without an answer */
     size_t inflight_bytes;
     unsigned refs; /* requests that point here */
-    bool dirty, blocked, dead_listed, starved;
+    bool dirty, blocked, dead_listed;
+    bool starved; /* its next frame is a PRODUCE and the core takes none */
+    bool hungry;  /* waits for the budget of large frames */
+    bool again;   /* input lies here that its turn did not cover */
 
     LIST_HEAD(, sub) subs;
     unsigned n_subs;
-    TAILQ_ENTRY(conn) all, dirty_link, dead_link, starved_link;
+    TAILQ_ENTRY(conn) all, dirty_link, dead_link, starved_link, hungry_link, again_link, big_link;
 };
 
 /* Takes fd. */
@@ -78,7 +88,12 @@ struct conn *conn_open(struct server *srv, int fd, const struct sockaddr_storage
 void conn_close(struct conn *c, const char *why);
 /* Once the output is flushed. */
 void conn_end(struct conn *c);
-void conn_free(struct conn *c); /* conn_reap's */
+void conn_free(struct conn *c); /* the server's reap */
+/*
+ * Once a second for every connection: closes those that said no HELLO in time, that do not take
+ * their last words, or whose peer is dead; releases the buffers of those that rest.
+ */
+void conn_sweep(struct conn *c, int64_t now_mono_ns);
 
 /* Where control frames are encoded; call conn_sent() afterwards. */
 struct buf *conn_ctl(struct conn *c);
@@ -96,8 +111,15 @@ void conn_finish(struct conn *c, size_t bytes);
 
 /* Writes what is queued, as far as the socket takes it. */
 void conn_flush(struct conn *c);
-/* Goes on with input that limits had stopped. */
+/* Goes on with input that limits had stopped, in the next turn. */
 void conn_resume(struct conn *c);
+/* A turn's worth of the input that lies here already (conn.again). */
+void conn_turn(struct conn *c);
+/* Bytes that wait to be sent. */
+size_t conn_queued(const struct conn *c);
 bool conn_output_full(const struct conn *c);
+/* Large frames that arrive have used up their budget and nothing moves: ends the one that takes
+ * longest. Called once a second. */
+void conn_unjam(struct server *srv, int64_t now_mono_ns);
 
 #endif

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include <uthash.h>
 
 #include "broker/clock.h"
+#include "broker/peer.h"
 #include "broker/server.h"
 
 enum {
@@ -24,9 +24,6 @@ enum {
     ACCEPTS_PER_SECOND = 2000,
     ACCEPT_BURST = 10000,
     RESERVED_FDS = 64,
-    KEEPALIVE_IDLE_S = 5, /* a dead peer is found within 5 + 2 x 5 seconds */
-    KEEPALIVE_INTERVAL_S = 5,
-    KEEPALIVE_PROBES = 2,
 };
 
 struct address_count {
@@ -34,25 +31,6 @@ struct address_count {
     unsigned n;
     UT_hash_handle hh;
 };
-
-/* 16 bytes that stand for a peer; false for loopback and unix sockets, which are not counted. */
-static bool peer_address(const struct sockaddr_storage *peer, uint8_t out[16])
-{
-    memset(out, 0, 16);
-    if (peer->ss_family == AF_INET) {
-        const struct sockaddr_in *a = (const struct sockaddr_in *)(const void *)peer;
-
-        memcpy(out, &a->sin_addr, 4);
-        return out[0] != 127;
-    }
-    if (peer->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)(const void *)peer;
-
-        memcpy(out, &a->sin6_addr, 16);
-        return !IN6_IS_ADDR_LOOPBACK(&a->sin6_addr);
-    }
-    return false;
-}
 
 /* ---------------------------------------------------------------- opening */
 
@@ -249,20 +227,6 @@ void listeners_release(struct listeners *ls, const struct conn *c)
     }
 }
 
-static void socket_options(int fd, int family)
-{
-    int on = 1, idle = KEEPALIVE_IDLE_S, interval = KEEPALIVE_INTERVAL_S, probes = KEEPALIVE_PROBES;
-
-    if (family != AF_INET && family != AF_INET6) {
-        return;
-    }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
-}
-
 static void welcome(struct listeners *ls, struct listener *l, int fd,
                     const struct sockaddr_storage *peer)
 {
@@ -279,7 +243,7 @@ static void welcome(struct listeners *ls, struct listener *l, int fd,
         refuse(srv, fd, "max_per_address");
         return;
     }
-    socket_options(fd, peer->ss_family);
+    peer_socket_options(fd, peer->ss_family);
     c = conn_open(srv, fd, peer);
     if (c != NULL) {
         c->counted = counted;

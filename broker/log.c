@@ -1,5 +1,6 @@
 #include "broker/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,20 +73,42 @@ static void put_json_pairs(char *out, size_t n, const char *kv)
     out[at] = '\0';
 }
 
-void log_line(const struct log *l, enum log_level level, const char *module, const char *event,
+const char *log_text(char out[LOG_TEXT], const void *text, size_t n)
+{
+    const unsigned char *p = text;
+    size_t i = 0;
+
+    for (; i < n && i < LOG_TEXT - 1; i++) {
+        out[i] = p[i] == '"' || p[i] == '\\' ? '\'' : p[i] < 0x20 || p[i] > 0x7e ? '?' : (char)p[i];
+    }
+    out[i] = '\0';
+    return out;
+}
+
+/* Lines are shorter than PIPE_BUF: a pipe that polls writable takes one whole. */
+static bool put(int fd, const char *line, size_t n)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0 && write(fd, line, n) == (ssize_t)n;
+}
+
+void log_line(struct log *l, enum log_level level, const char *module, const char *event,
               const char *fmt, ...)
 {
     char kv[LINE_BYTES], pairs[LINE_BYTES + 256], line[2 * LINE_BYTES + 256], ts[48];
     va_list ap;
     int n;
-    ssize_t unused;
 
     if (level > l->level) {
         return;
     }
     va_start(ap, fmt);
-    vsnprintf(kv, sizeof kv, fmt, ap);
+    n = vsnprintf(kv, sizeof kv, fmt, ap);
     va_end(ap);
+    if (l->dropped > 0 && n >= 0 && (size_t)n < sizeof kv) {
+        snprintf(kv + n, sizeof kv - (size_t)n, "%sdropped=%u", n > 0 ? " " : "", l->dropped);
+    }
     for (char *p = kv; *p != '\0'; p++) {
         *p = (unsigned char)*p < 0x20 ? ' ' : *p; /* one event, one line */
     }
@@ -99,9 +122,10 @@ void log_line(const struct log *l, enum log_level level, const char *module, con
         n = snprintf(line, sizeof line, "%s %s %s %s%s%s\n", ts, level_names[level], module, event,
                      kv[0] != '\0' ? " " : "", kv);
     }
-    if (n > 0) { /* a full or closed log must not stop the broker */
-        unused = write(l->fd, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
-        (void)unused;
+    if (n > 0 && put(l->fd, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1)) {
+        l->dropped = 0;
+    } else {
+        l->dropped++; /* a full or closed log must not stop the broker */
     }
 }
 

@@ -6,9 +6,12 @@
  * store's progress lines at start.
  */
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "proto/error.h"
+
+enum { LOG_TEXT = 256 }; /* room for a value that log_text made */
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
@@ -16,12 +19,19 @@ struct log {
     enum log_level level;
     bool json;
     int fd;
+    unsigned dropped; /* lines that fd did not take; the next line that it takes says how many */
 };
 
-/* One line. fmt gives the `k=v k=v` part ("" = none); values with blanks are put in quotes by the
- * caller. */
-void log_line(const struct log *l, enum log_level level, const char *module, const char *event,
+/*
+ * One line. fmt gives the `k=v k=v` part ("" = none); values with blanks are put in quotes by the
+ * caller, and what a peer chose goes through log_text. Never waits: a line that fd does not take at
+ * once is dropped and counted.
+ */
+void log_line(struct log *l, enum log_level level, const char *module, const char *event,
               const char *fmt, ...) WEIR_PRINTF(5, 6);
+/* n bytes of anything as text for a quoted value, cut to LOG_TEXT: no quotes, backslashes or
+ * controls, only ASCII. Returns out. */
+const char *log_text(char out[LOG_TEXT], const void *text, size_t n);
 /* "error", "warn", "info", "debug" (checked by the configuration). */
 enum log_level log_level_of(const char *name);
 

@@ -28,6 +28,10 @@ static const struct row rows[] = {
     ROW("weir_sent_bytes_total", server.bytes_out),
     ROW("weir_frames_total", server.frames_in),
     ROW("weir_errors_sent_total", server.errors_sent),
+    ROW("weir_large_input_bytes", large_input_bytes),
+    ROW("weir_loop_turns_total", server.loop_turns),
+    ROW("weir_loop_busy_nanoseconds_total", server.loop_busy_ns),
+    ROW("weir_loop_turn_nanoseconds_max", server.loop_turn_max_ns),
     ROW("weir_produce_requests_total", core.produce_requests),
     ROW("weir_produce_records_total", core.produce_records),
     ROW("weir_produce_bytes_total", core.produce_bytes),
@@ -86,6 +90,7 @@ void metrics_take(struct metrics *m, struct server *srv)
     store_stats(srv->st, &m->store);
     m->server = srv->stats;
     m->connections = srv->n_conns;
+    m->large_input_bytes = srv->big_bytes;
     m->resident_bytes = resident();
     m->uptime_s = (uint64_t)((clock_mono_ns() - srv->started_mono_ns) / 1000000000);
     m->store_state = (uint64_t)store_state(srv->st);

@@ -7,7 +7,7 @@ struct metrics {
     struct core_stats core;
     struct store_stats store;
     struct server_stats server;
-    uint64_t connections, resident_bytes, uptime_s, store_state;
+    uint64_t connections, large_input_bytes, resident_bytes, uptime_s, store_state;
 };
 
 void metrics_take(struct metrics *m, struct server *srv);

@@ -23,8 +23,6 @@
 #include "storage/store_mem.h"
 #include "storage/store_rocks.h"
 
-enum { FAILED_FLUSH_TURNS = 20 };
-
 /* ---------------------------------------------------------------- environment of core and store */
 
 static int64_t env_mono(void *arg)
@@ -140,6 +138,19 @@ static void flush_all(struct server *srv)
     }
 }
 
+/* Input that the last turn left lying, a turn's worth each. */
+static void go_on(struct server *srv)
+{
+    struct conn *c;
+
+    for (unsigned n = srv->n_again; n > 0 && (c = TAILQ_FIRST(&srv->again_conns)) != NULL; n--) {
+        TAILQ_REMOVE(&srv->again_conns, c, again_link);
+        srv->n_again--;
+        c->again = false;
+        conn_turn(c);
+    }
+}
+
 static void reap(struct server *srv)
 {
     struct conn *c;
@@ -164,11 +175,33 @@ static void arm_core_timer(struct server *srv)
     ev_timer_start(srv->loop, &srv->core_timer);
 }
 
+/* Figures of the loop: how long its turns take, without the waiting. */
+static void on_after_sleep(struct ev_loop *loop, ev_check *w, int events)
+{
+    struct server *srv = w->data;
+
+    (void)loop;
+    (void)events;
+    srv->woke_mono_ns = clock_mono_ns();
+}
+
+static void count_turn(struct server *srv)
+{
+    uint64_t took = (uint64_t)(clock_mono_ns() - srv->woke_mono_ns);
+
+    srv->stats.loop_turns++;
+    srv->stats.loop_busy_ns += took;
+    if (took > srv->stats.loop_turn_max_ns) {
+        srv->stats.loop_turn_max_ns = took;
+    }
+}
+
 static void on_before_sleep(struct ev_loop *loop, ev_prepare *w, int events)
 {
     struct server *srv = w->data;
 
     (void)events;
+    go_on(srv);
     core_flush(srv->core);
     subs_pump(srv);
     flush_all(srv);
@@ -179,6 +212,7 @@ static void on_before_sleep(struct ev_loop *loop, ev_prepare *w, int events)
         ev_timer_set(&srv->drain_timer, 0., 0.);
         ev_timer_start(loop, &srv->drain_timer);
     }
+    count_turn(srv);
 }
 
 static void on_core_timer(struct ev_loop *loop, ev_timer *w, int events)
@@ -192,21 +226,19 @@ static void on_core_timer(struct ev_loop *loop, ev_timer *w, int events)
     check_store(srv);
 }
 
-/* Connections that say nothing are closed; they stand in the order in which they came. */
 static void on_second(struct ev_loop *loop, ev_timer *w, int events)
 {
     struct server *srv = w->data;
     struct conn *c, *next;
-    int64_t limit = clock_mono_ns() - (int64_t)LIMIT_HELLO_MS * 1000000;
+    int64_t now = clock_mono_ns();
 
     (void)loop;
     (void)events;
-    for (c = TAILQ_FIRST(&srv->conns); c != NULL && c->opened_mono_ns < limit; c = next) {
+    for (c = TAILQ_FIRST(&srv->conns); c != NULL; c = next) {
         next = TAILQ_NEXT(c, all);
-        if (c->state == CONN_FRESH || (c->state == CONN_ENDING && c->client[0] == '\0')) {
-            conn_close(c, "no_hello");
-        }
+        conn_sweep(c, now);
     }
+    conn_unjam(srv, now);
     check_store(srv);
 }
 
@@ -277,6 +309,9 @@ static void start_watchers(struct server *srv)
     ev_async_start(srv->loop, &srv->store_ready);
     ev_prepare_init(&srv->before_sleep, on_before_sleep);
     srv->before_sleep.data = srv;
+    ev_check_init(&srv->after_sleep, on_after_sleep);
+    srv->after_sleep.data = srv;
+    ev_set_priority(&srv->after_sleep, EV_MAXPRI);
     ev_idle_init(&srv->again, on_again);
     srv->again.data = srv;
     ev_timer_init(&srv->core_timer, on_core_timer, 0., 0.);
@@ -348,11 +383,14 @@ enum werr server_open(struct server *srv, const struct config *conf, struct werr
 
     *srv = (struct server){.conf = conf, .exit_code = EXIT_CODE_IO};
     srv->log = (struct log){log_level_of(conf->log_level), strcmp(conf->log_format, "json") == 0,
-                            STDERR_FILENO};
+                            STDERR_FILENO, 0};
     TAILQ_INIT(&srv->conns);
     TAILQ_INIT(&srv->dirty);
     TAILQ_INIT(&srv->dead);
     TAILQ_INIT(&srv->starved);
+    TAILQ_INIT(&srv->again_conns);
+    TAILQ_INIT(&srv->bigs);
+    TAILQ_INIT(&srv->hungry);
     TAILQ_INIT(&srv->ready_subs);
     srv->started_mono_ns = clock_mono_ns();
     memcpy(srv->conn_id_base, &id, sizeof id);
@@ -381,7 +419,9 @@ int server_run(struct server *srv)
     start_signal(srv, &srv->term, on_stop_signal, SIGTERM);
     start_signal(srv, &srv->intr, on_stop_signal, SIGINT);
     start_signal(srv, &srv->hup, on_hup, SIGHUP);
+    srv->woke_mono_ns = clock_mono_ns();
     ev_prepare_start(srv->loop, &srv->before_sleep);
+    ev_check_start(srv->loop, &srv->after_sleep);
     ev_timer_start(srv->loop, &srv->second);
     listeners_start(&srv->listeners);
     for (unsigned i = 0; i < srv->listeners.n; i++) {
@@ -398,14 +438,25 @@ int server_run(struct server *srv)
     return srv->exit_code;
 }
 
-/* Last words to clients: what was answered still goes out, as far as sockets take it now. */
-static void close_conns(struct server *srv)
+/*
+ * The store goes first: it delivers what is still due, to a core that must be there, and the core
+ * answers to connections that must be there. What was answered still goes out, as far as sockets
+ * take it now.
+ */
+static void close_core(struct server *srv)
 {
     struct conn *c;
 
-    for (int i = 0; i < FAILED_FLUSH_TURNS && !TAILQ_EMPTY(&srv->dirty); i++) {
-        flush_all(srv);
+    TAILQ_FOREACH (c, &srv->conns, all) {
+        subs_close(c);
     }
+    core_flush(srv->core);
+    store_poll(srv->st);
+    flush_all(srv);
+    store_close(srv->st);
+    srv->st = NULL;
+    core_close(srv->core);
+    flush_all(srv);
     while ((c = TAILQ_FIRST(&srv->conns)) != NULL) {
         conn_close(c, "shutdown");
     }
@@ -414,21 +465,13 @@ static void close_conns(struct server *srv)
 
 void server_close(struct server *srv)
 {
-    bool failed = srv->st != NULL && store_state(srv->st) == STORE_FAILED;
-
     if (srv->loop == NULL) {
         return;
     }
     listeners_close(&srv->listeners);
     if (srv->core != NULL) {
-        close_conns(srv);
-        core_close(srv->core);
-        reap(srv);
-    }
-    if (failed) {
-        return; /* the log is in an unknown state: leave everything to recovery */
-    }
-    if (srv->st != NULL) {
+        close_core(srv);
+    } else if (srv->st != NULL) {
         store_close(srv->st);
     }
     if (srv->disk != NULL) {

@@ -18,7 +18,8 @@ struct memdisk;
 
 struct server_stats {
     uint64_t accepted, refused_accepts, closed, frames_in, bytes_in, bytes_out, errors_sent,
-        requests[128]; /* by operation */
+        requests[128];                                   /* by operation */
+    uint64_t loop_turns, loop_busy_ns, loop_turn_max_ns; /* busy: all but waiting for events */
 };
 
 struct server {
@@ -32,13 +33,21 @@ struct server {
 
     ev_async store_ready;
     ev_prepare before_sleep;
+    ev_check after_sleep;
+    int64_t woke_mono_ns;
     ev_idle again; /* runs while work was left over, so that the loop does not sleep */
     ev_timer core_timer, second, drain_timer;
     ev_signal term, intr, hup;
 
-    TAILQ_HEAD(conn_list, conn) conns, dirty, dead, starved;
+    TAILQ_HEAD(conn_list, conn) conns, dirty, dead;
+    struct conn_list starved;     /* until the core takes produce again */
+    struct conn_list again_conns; /* more input than their turn covered */
+    struct conn_list bigs;        /* large frames that are arriving, oldest first */
+    struct conn_list hungry;      /* until the budget of large frames has room */
+    size_t big_bytes;
+    int64_t big_freed_mono_ns;
     TAILQ_HEAD(sub_list, sub) ready_subs;
-    unsigned n_conns;
+    unsigned n_conns, n_again;
     uint64_t next_conn_id;
     uint8_t conn_id_base[8];
     int64_t started_mono_ns;

@@ -97,6 +97,14 @@ static void say_hello(struct conn *c, uint32_t corr)
     conn_sent(c);
 }
 
+static void name_client(struct conn *c, const struct msg_hello *m)
+{
+    char client[LOG_TEXT], version[LOG_TEXT];
+
+    snprintf(c->client, sizeof c->client, "%.40s/%.24s", log_text(client, m->client.p, m->client.n),
+             log_text(version, m->version.p, m->version.n));
+}
+
 /* The first request. Any error ends the connection, once it was said. */
 static enum session_result hello(struct conn *c, struct frame *f)
 {
@@ -117,12 +125,7 @@ static enum session_result hello(struct conn *c, struct frame *f)
         conn_end(c);
         return SESSION_END;
     }
-    snprintf(c->client, sizeof c->client, "%.*s/%.*s", (int)(m.client.n < 40 ? m.client.n : 40),
-             (const char *)m.client.p, (int)(m.version.n < 24 ? m.version.n : 24),
-             (const char *)m.version.p);
-    for (char *p = c->client; *p != '\0'; p++) {
-        *p = *p == '"' ? '\'' : *p;
-    }
+    name_client(c, &m);
     c->state = CONN_READY;
     say_hello(c, f->id);
     return SESSION_OK;
@@ -152,11 +155,13 @@ static enum werr check_state(const struct conn *c, const struct frame *f, struct
 static void count_refusal(struct conn *c, uint32_t op, const struct werror *e)
 {
     unsigned swallowed;
+    char why[LOG_TEXT];
 
     if (log_allowed(&c->srv->limit_refused, clock_mono_ns(), &swallowed)) {
         log_line(&c->srv->log, LOG_INFO, "session", "request_refused",
-                 "conn=%llu op=%s code=%s why=\"%.200s\" swallowed=%u", (unsigned long long)c->id,
-                 msg_op_name(op), werr_name(e->code), e->text, swallowed);
+                 "conn=%llu op=%s code=%s why=\"%s\" swallowed=%u", (unsigned long long)c->id,
+                 msg_op_name(op), werr_name(e->code), log_text(why, e->text, strlen(e->text)),
+                 swallowed);
     }
 }
 
