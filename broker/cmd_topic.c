@@ -7,7 +7,7 @@
 
 #include "broker/session.h"
 
-enum { PAGE_DEFAULT = 1000, MAX_NAMES = 10000 };
+enum { PAGE_DEFAULT = 1000 };
 
 /* ---------------------------------------------------------------- METADATA */
 
@@ -165,9 +165,6 @@ enum werr cmd_metadata(struct cmd *m, struct werror *e)
 
     if (rc != WERR_OK) {
         return rc;
-    }
-    if (!in.all && in.n_names > MAX_NAMES) {
-        return werror_set(e, WERR_TOO_LARGE, "%u topic names, limit %d", in.n_names, MAX_NAMES);
     }
     if (!in.all && m->srv->conf->dev) {
         return create_missing(m, &in, e);

@@ -10,20 +10,23 @@
 static inline void *must_calloc(size_t n, size_t size)
 {
     void *p = calloc(n ? n : 1, size ? size : 1);
-    if (p == NULL)
+    if (p == NULL) {
         abort();
+    }
     return p;
 }
 
 /* realloc to n things of size bytes; takes p, gives the result. Never NULL. */
 static inline void *must_realloc(void *p, size_t n, size_t size)
 {
-    if (size != 0 && n > (size_t)-1 / size)
+    if (size != 0 && n > (size_t)-1 / size) {
         abort();
+    }
     size_t bytes = n * size;
     p = realloc(p, bytes > 0 ? bytes : 1);
-    if (p == NULL)
+    if (p == NULL) {
         abort();
+    }
     return p;
 }
 

@@ -17,12 +17,15 @@
 static int by_place(const void *a, const void *b)
 {
     const struct txn_op *x = *(struct txn_op *const *)a, *y = *(struct txn_op *const *)b;
-    if (x->bucket != y->bucket)
+    if (x->bucket != y->bucket) {
         return x->bucket < y->bucket ? -1 : 1;
-    if (x->table != y->table)
+    }
+    if (x->table != y->table) {
         return x->table < y->table ? -1 : 1;
-    if (x->partition != y->partition)
+    }
+    if (x->partition != y->partition) {
         return x->partition < y->partition ? -1 : 1;
+    }
     return x->base < y->base ? -1 : x->base > y->base;
 }
 
@@ -35,15 +38,18 @@ static size_t collect_appends(struct commit *c, struct group *g)
             c->sorted = must_realloc(c->sorted, c->cap_sorted, sizeof(struct txn_op *));
         }
         for (uint32_t i = 0; i < t->n_ops; i++) {
-            if (t->ops[i].kind == TXN_APPEND)
+            if (t->ops[i].kind == TXN_APPEND) {
                 c->sorted[n++] = &t->ops[i];
+            }
         }
     }
     bool in_order = true;
-    for (size_t i = 1; i < n && in_order; i++)
+    for (size_t i = 1; i < n && in_order; i++) {
         in_order = by_place(&c->sorted[i - 1], &c->sorted[i]) < 0;
-    if (!in_order)
+    }
+    if (!in_order) {
         qsort(c->sorted, n, sizeof(struct txn_op *), by_place);
+    }
     return n;
 }
 
@@ -56,8 +62,9 @@ static bool joins(const struct txn_op *a, const struct txn_op *b)
 /* Rows of a bucket that the same record ends are sealed: only the last bucket is being summed. */
 static void count_row(struct applied *a, uint32_t bucket, size_t bytes, uint64_t hash)
 {
-    if (bucket != a->bucket)
+    if (bucket != a->bucket) {
         return;
+    }
     a->rows++;
     a->bytes += bytes;
     a->sum += hash;
@@ -69,8 +76,9 @@ static void put_rows(struct commit *c, struct group *g, size_t n)
         const struct txn_op *first = c->sorted[i];
         size_t bytes = first->batch.n, end = i + 1;
         while (end < n && joins(c->sorted[end - 1], c->sorted[end]) &&
-               bytes + c->sorted[end]->batch.n <= COMMIT_ROW_BYTES)
+               bytes + c->sorted[end]->batch.n <= COMMIT_ROW_BYTES) {
             bytes += c->sorted[end++]->batch.n;
+        }
         enum store_table table = (enum store_table)first->table;
         struct meta_key k = log_meta_key(first->bucket, first->partition, first->base);
         uint64_t hash = row_hash_begin(table, key_slice(&k), bytes);
@@ -168,14 +176,16 @@ bool commit_build(struct commit *c, struct group *g, const struct applied *now)
     (void)buf_reserve(&g->rep, g->bytes + 256);
     put_rows(c, g, collect_appends(c, g));
     for (const struct store_txn *t = g->txns; t != NULL; t = t->next) {
-        for (uint32_t i = 0; i < t->n_ops; i++)
+        for (uint32_t i = 0; i < t->n_ops; i++) {
             put_op(g, t, &t->ops[i]);
+        }
     }
     struct meta_key k = meta_key(META_APPLIED);
     uint8_t value[APPLIED_BYTES];
     applied_encode(value, &g->after);
     rep_put(&g->rep, TABLE_META, key_slice(&k), slice_of(value, sizeof(value)));
-    for (struct store_txn *t = g->txns; t != NULL; t = t->next)
+    for (struct store_txn *t = g->txns; t != NULL; t = t->next) {
         txn_unref_batches(t);
+    }
     return !g->rep.failed;
 }

@@ -58,8 +58,9 @@ static void record_drop(struct memlog *m, size_t at)
 
 static void drop_from(struct memlog *m, size_t from)
 {
-    for (size_t i = from; i < m->n; i++)
+    for (size_t i = from; i < m->n; i++) {
         record_drop(m, i);
+    }
     m->n = m->n < from ? m->n : from;
 }
 
@@ -78,10 +79,12 @@ static void add(struct memlog *m, struct clog_pos pos, uint64_t tag, struct slic
 static void forget_old(struct memlog *m)
 {
     size_t n = 0;
-    while (m->limit > 0 && m->bytes > m->limit && n < m->n_synced)
+    while (m->limit > 0 && m->bytes > m->limit && n < m->n_synced) {
         record_drop(m, n++);
-    if (n == 0)
+    }
+    if (n == 0) {
         return;
+    }
     memmove(m->records, m->records + n, (m->n - n) * sizeof(*m->records));
     m->n -= n;
     m->n_synced -= n;
@@ -98,8 +101,9 @@ struct memlog *memlog_new(void)
 
 void memlog_free(struct memlog *m)
 {
-    if (m == NULL)
+    if (m == NULL) {
         return;
+    }
     drop_from(m, 0);
     free(m->records);
     pthread_mutex_destroy(&m->mu);
@@ -146,8 +150,9 @@ static void sync_failed(struct clog_mem *l, size_t upto, enum werr rc, bool torn
         l->next_lsn = m->records[m->n_synced].pos.lsn;
     } else {
         l->broken = true;
-        if (torn)
+        if (torn) {
             m->n_synced = upto;
+        }
     }
     drop_from(m, m->n_synced);
 }
@@ -158,11 +163,13 @@ static void sync_now(struct clog_mem *l)
     struct memlog *m = l->m;
     bool torn = false;
     size_t first = m->n_synced, upto = m->n, n = upto - first;
-    if (n == 0)
+    if (n == 0) {
         return;
+    }
     enum werr rc = l->hooks.sync != NULL ? l->hooks.sync(l->hooks.arg, &torn) : WERR_OK;
-    if (rc != WERR_OK && rc != WERR_STORAGE_FULL)
+    if (rc != WERR_OK && rc != WERR_STORAGE_FULL) {
         rc = WERR_INDETERMINATE;
+    }
     struct record *done = must_calloc(n, sizeof(*done));
     memcpy(done, m->records + first, n * sizeof(*done));
     if (rc == WERR_OK) {
@@ -172,8 +179,9 @@ static void sync_now(struct clog_mem *l)
         sync_failed(l, upto, rc, torn);
     }
     pthread_mutex_unlock(&m->mu);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         l->base.cb.appended(l->base.cb_arg, done[i].tag, rc, done[i].pos);
+    }
     free(done);
     pthread_mutex_lock(&m->mu);
 }
@@ -189,8 +197,9 @@ static void *sync_main(void *arg)
             pthread_cond_broadcast(&l->idle);
             pthread_cond_wait(&l->work, &m->mu);
         }
-        if (l->abandoned || m->n == m->n_synced)
+        if (l->abandoned || m->n == m->n_synced) {
             break;
+        }
         sync_now(l);
     }
     l->syncing = false;
@@ -239,8 +248,9 @@ static void mem_wait_idle(struct clog *base)
 {
     struct clog_mem *l = mem_of(base);
     pthread_mutex_lock(&l->m->mu);
-    while (l->syncing && !l->broken && !l->stop)
+    while (l->syncing && !l->broken && !l->stop) {
         pthread_cond_wait(&l->idle, &l->m->mu);
+    }
     pthread_mutex_unlock(&l->m->mu);
 }
 
@@ -250,13 +260,15 @@ static enum werr mem_replay(struct clog *base, struct clog_pos from, clog_record
     struct memlog *m = mem_of(base)->m;
     enum werr rc = WERR_OK;
     pthread_mutex_lock(&m->mu);
-    if (m->cut && m->n > 0 && m->records[0].pos.lsn > from.lsn)
+    if (m->cut && m->n > 0 && m->records[0].pos.lsn > from.lsn) {
         rc = werror_set(e, WERR_NOT_FOUND, "record %llu was forgotten, the log begins at %llu",
                         (unsigned long long)from.lsn, (unsigned long long)m->records[0].pos.lsn);
+    }
     for (size_t i = 0; rc == WERR_OK && i < m->n_synced; i++) {
         const struct record *r = &m->records[i];
-        if (r->pos.lsn >= from.lsn)
+        if (r->pos.lsn >= from.lsn) {
             rc = fn(arg, r->pos, CLOG_BATCH, slice_of(r->p, r->n));
+        }
     }
     pthread_mutex_unlock(&m->mu);
     return rc;
@@ -266,8 +278,9 @@ static void mem_step_sync(struct clog *base)
 {
     struct clog_mem *l = mem_of(base);
     pthread_mutex_lock(&l->m->mu);
-    if (!l->abandoned && !l->broken)
+    if (!l->abandoned && !l->broken) {
         sync_now(l);
+    }
     pthread_mutex_unlock(&l->m->mu);
 }
 
@@ -340,8 +353,9 @@ enum werr memlog_open(struct memlog *m, bool threaded, const struct memlog_hooks
     l->base.ops = threaded ? &threaded_ops : &stepped_ops;
     l->m = m;
     l->threaded = threaded;
-    if (hooks != NULL)
+    if (hooks != NULL) {
         l->hooks = *hooks;
+    }
     /* Left by a killed process: in the operating system, hence there. Synced before anything new.
      */
     m->n_synced = m->n;

@@ -22,10 +22,11 @@
 static void event_push(struct commit *c, struct commit_event *ev)
 {
     ev->next = NULL;
-    if (c->events_last != NULL)
+    if (c->events_last != NULL) {
         c->events_last->next = ev;
-    else
+    } else {
         c->events = ev;
+    }
     c->events_last = ev;
     pthread_cond_signal(&c->event);
 }
@@ -34,8 +35,9 @@ static void event_push(struct commit *c, struct commit_event *ev)
 
 static void latch(struct commit *c, const struct werror *why)
 {
-    if (c->health == COMMIT_FAILED)
+    if (c->health == COMMIT_FAILED) {
         return;
+    }
     c->health = COMMIT_FAILED;
     c->why = *why;
 }
@@ -43,10 +45,11 @@ static void latch(struct commit *c, const struct werror *why)
 static void group_fail(struct group *g, enum werr rc, const struct werror *why)
 {
     g->rc = rc;
-    if (why != NULL)
+    if (why != NULL) {
         g->err = *why;
-    else
+    } else {
         werror_set(&g->err, rc, "%s", werr_text(rc));
+    }
     g->err.code = rc;
 }
 
@@ -57,16 +60,18 @@ static void group_durable(struct commit *c, struct group *g)
     for (const struct store_txn *t = g->txns; t != NULL; t = t->next) {
         for (uint32_t i = 0; i < t->n_ops; i++) {
             const struct txn_op *op = &t->ops[i];
-            if (op->kind == TXN_APPEND)
+            if (op->kind == TXN_APPEND) {
                 marks_set(&c->marks, op->partition, op->base + op->count);
-            else if (op->kind == TXN_AT)
+            } else if (op->kind == TXN_AT) {
                 marks_set(&c->marks, op->partition, op->base);
-            else if (op->kind == TXN_DROP)
+            } else if (op->kind == TXN_DROP) {
                 marks_set(&c->marks, op->partition, 0);
+            }
         }
     }
-    if (c->upkeep != NULL)
+    if (c->upkeep != NULL) {
         upkeep_changed(c->upkeep, g->has_roll);
+    }
 }
 
 /* Moves finished groups from `fly` to events, oldest first. Returns whether there were any. */
@@ -76,21 +81,24 @@ static bool advance(struct commit *c)
     while (c->fly != NULL && c->fly->finished && !c->fly->in_append) {
         struct group *g = c->fly;
         c->fly = g->next;
-        if (c->fly == NULL)
+        if (c->fly == NULL) {
             c->fly_last = NULL;
+        }
         g->next = NULL;
-        if (c->health == COMMIT_FAILED && g->rc != WERR_INDETERMINATE && g->rc != WERR_OK)
+        if (c->health == COMMIT_FAILED && g->rc != WERR_INDETERMINATE && g->rc != WERR_OK) {
             group_fail(g, WERR_INDETERMINATE, &c->why);
+        }
         if (g->rc == WERR_OK && c->skipped) {
             struct werror e;
             werror_set(&e, WERR_INDETERMINATE, "log went on after it had reported a full disk");
             latch(c, &e);
             group_fail(g, WERR_INDETERMINATE, &e);
         }
-        if (g->rc == WERR_OK)
+        if (g->rc == WERR_OK) {
             group_durable(c, g);
-        else
+        } else {
             c->skipped = true;
+        }
         g->done = (struct commit_event){.group = g, .stage = STORE_DONE};
         event_push(c, &g->done);
         any = true;
@@ -102,10 +110,12 @@ static bool advance(struct commit *c)
 static void finish(struct commit *c, struct group *g, enum werr rc, const struct werror *why)
 {
     g->finished = true;
-    if (rc == WERR_OK)
+    if (rc == WERR_OK) {
         return;
-    if (rc != WERR_STORAGE_FULL)
+    }
+    if (rc != WERR_STORAGE_FULL) {
         rc = WERR_INDETERMINATE;
+    }
     group_fail(g, rc, why);
     if (rc == WERR_INDETERMINATE) {
         latch(c, &g->err);
@@ -119,8 +129,9 @@ static void finish(struct commit *c, struct group *g, enum werr rc, const struct
 static struct group *group_find(struct commit *c, uint64_t tag)
 {
     struct group *g = c->fly;
-    while (g != NULL && g->tag != tag)
+    while (g != NULL && g->tag != tag) {
         g = g->next;
+    }
     return g;
 }
 
@@ -135,18 +146,21 @@ static void on_written(void *arg, uint64_t tag)
         event_push(c, &g->written);
     }
     pthread_mutex_unlock(&c->mu);
-    if (tell)
+    if (tell) {
         c->wake(c->wake_arg);
+    }
 }
 
 /* Brings a durable record into the tables when the log did not do that itself. */
 static enum werr apply(struct commit *c, struct group *g, struct werror *e)
 {
     enum werr rc = c->kv->ops->apply(c->kv, buf_slice(&g->rep), e);
-    if (rc == WERR_OK && g->has_roll && c->kv->ops->bucket_end != NULL)
+    if (rc == WERR_OK && g->has_roll && c->kv->ops->bucket_end != NULL) {
         rc = c->kv->ops->bucket_end(c->kv, e);
-    if (rc == WERR_OK)
+    }
+    if (rc == WERR_OK) {
         return rc;
+    }
     /* In the log, not in the tables: only a restart brings the two together again. */
     e->code = WERR_INDETERMINATE;
     return WERR_INDETERMINATE;
@@ -162,8 +176,9 @@ static void on_appended(void *arg, uint64_t tag, enum werr rc, struct clog_pos p
     struct group *g = group_find(c, tag);
     bool failed = c->health == COMMIT_FAILED;
     pthread_mutex_unlock(&c->mu);
-    if (g == NULL)
+    if (g == NULL) {
         return;
+    }
     if (rc == WERR_OK && !c->fused) {
         /* Tables must never skip a record: after one that failed, none is applied. */
         rc = failed ? WERR_INDETERMINATE : apply(c, g, &e);
@@ -176,8 +191,9 @@ static void on_appended(void *arg, uint64_t tag, enum werr rc, struct clog_pos p
     finish(c, g, rc, e.code != WERR_OK ? &e : NULL);
     bool any = advance(c);
     pthread_mutex_unlock(&c->mu);
-    if (any)
+    if (any) {
         c->wake(c->wake_arg);
+    }
 }
 
 /* ---------------------------------------------------------------- gathering */
@@ -186,8 +202,9 @@ static struct store_txn *queue_pop(struct commit *c)
 {
     struct store_txn *t = c->queue;
     c->queue = t->next;
-    if (c->queue == NULL)
+    if (c->queue == NULL) {
         c->queue_last = NULL;
+    }
     c->queue_bytes -= t->bytes;
     t->next = NULL;
     return t;
@@ -197,20 +214,23 @@ static struct store_txn *queue_pop(struct commit *c)
 static struct group *take(struct commit *c, bool everything)
 {
     size_t limit = c->log->ops->best_group_bytes;
-    if (limit == 0 || limit > c->log->ops->max_record_bytes)
+    if (limit == 0 || limit > c->log->ops->max_record_bytes) {
         limit = c->log->ops->max_record_bytes;
+    }
     struct group *g = must_calloc(1, sizeof(*g));
     g->lazy = true;
     g->tag = c->next_tag++;
     while (c->queue != NULL) {
         bool fits = g->n_txns == 0 || g->bytes + c->queue->bytes <= limit;
-        if (!everything && (!fits || g->has_roll))
+        if (!everything && (!fits || g->has_roll)) {
             break; /* a roll ends its record: what follows goes to another bucket */
+        }
         struct store_txn *t = queue_pop(c);
-        if (g->last != NULL)
+        if (g->last != NULL) {
             g->last->next = t;
-        else
+        } else {
             g->txns = t;
+        }
         g->last = t;
         g->n_txns++;
         g->bytes += t->bytes + 64;
@@ -218,10 +238,11 @@ static struct group *take(struct commit *c, bool everything)
         g->want_written = g->want_written || t->want_written;
         g->has_roll = g->has_roll || t->has_roll;
     }
-    if (c->fly_last != NULL)
+    if (c->fly_last != NULL) {
         c->fly_last->next = g;
-    else
+    } else {
         c->fly = g;
+    }
     c->fly_last = g;
     return g;
 }
@@ -239,8 +260,9 @@ static bool refuse(struct commit *c)
 static enum werr write_group(struct commit *c, struct group *g, const struct applied *now,
                              bool more, struct werror *e)
 {
-    if (!commit_build(c, g, now))
+    if (!commit_build(c, g, now)) {
         return werror_set(e, WERR_STORAGE_FULL, "no memory for a record of %zu bytes", g->bytes);
+    }
     pthread_mutex_lock(&c->mu);
     c->now = g->after;
     c->stats.groups++;
@@ -251,10 +273,12 @@ static enum werr write_group(struct commit *c, struct group *g, const struct app
     struct clog_pos pos = {g->after.epoch, g->after.lsn};
     enum werr rc = c->log->ops->append(c->log, g->tag, CLOG_BATCH, pos, buf_slice(&g->rep),
                                        g->lazy && !g->has_roll, more);
-    if (rc != WERR_OK)
+    if (rc != WERR_OK) {
         return werror_set(e, rc, "commit log: %s", werr_text(rc));
-    if (c->fused && g->has_roll && c->kv->ops->bucket_end != NULL)
+    }
+    if (c->fused && g->has_roll && c->kv->ops->bucket_end != NULL) {
         return WERR_AGAIN;
+    }
     return WERR_OK;
 }
 
@@ -279,16 +303,19 @@ static void commit_one(struct commit *c)
             end_rc = c->kv->ops->bucket_end(c->kv, &end_e);
         }
         pthread_mutex_lock(&c->mu);
-        if (end_rc != WERR_OK && end_rc != WERR_STORAGE_FULL)
+        if (end_rc != WERR_OK && end_rc != WERR_STORAGE_FULL) {
             latch(c, &end_e); /* the rows stay in the log: nothing is lost, nothing goes on */
-        if (rc != WERR_OK)
+        }
+        if (rc != WERR_OK) {
             finish(c, g, rc, &e);
+        }
         g->in_append = false;
         wake = advance(c);
         pthread_mutex_unlock(&c->mu);
     }
-    if (wake)
+    if (wake) {
         c->wake(c->wake_arg);
+    }
     pthread_mutex_lock(&c->mu);
 }
 
@@ -298,18 +325,22 @@ static void *commit_main(void *arg)
     const struct clog_ops *ops = c->log->ops;
     pthread_mutex_lock(&c->mu);
     for (;;) {
-        while (c->queue == NULL && !c->stop)
+        while (c->queue == NULL && !c->stop) {
             pthread_cond_wait(&c->work, &c->mu);
-        if (c->abandon || c->queue == NULL)
+        }
+        if (c->abandon || c->queue == NULL) {
             break;
+        }
         bool room = c->queue_bytes < ops->best_group_bytes && !c->stop;
         if (c->health == COMMIT_RUN && room) {
             pthread_mutex_unlock(&c->mu);
-            if (ops->busy(c->log))
+            if (ops->busy(c->log)) {
                 ops->wait_idle(c->log);
+            }
             pthread_mutex_lock(&c->mu);
-            if (c->abandon)
+            if (c->abandon) {
                 break;
+            }
         }
         commit_one(c);
     }
@@ -320,8 +351,9 @@ static void *commit_main(void *arg)
 void commit_step(struct commit *c)
 {
     pthread_mutex_lock(&c->mu);
-    while (c->queue != NULL)
+    while (c->queue != NULL) {
         commit_one(c);
+    }
     pthread_mutex_unlock(&c->mu);
 }
 
@@ -331,10 +363,11 @@ void commit_submit(struct commit *c, struct store_txn *t)
 {
     pthread_mutex_lock(&c->mu);
     t->next = NULL;
-    if (c->queue_last != NULL)
+    if (c->queue_last != NULL) {
         c->queue_last->next = t;
-    else
+    } else {
         c->queue = t;
+    }
     c->queue_last = t;
     c->queue_bytes += t->bytes;
     pthread_cond_signal(&c->work);
@@ -352,8 +385,9 @@ static bool head_held(const struct commit *c)
 void commit_wait_event(struct commit *c)
 {
     pthread_mutex_lock(&c->mu);
-    while (c->events == NULL || (head_held(c) && (c->queue != NULL || c->fly != NULL)))
+    while (c->events == NULL || (head_held(c) && (c->queue != NULL || c->fly != NULL))) {
         pthread_cond_wait(&c->event, &c->mu);
+    }
     pthread_mutex_unlock(&c->mu);
 }
 
@@ -367,8 +401,9 @@ struct commit_event *commit_next_event(struct commit *c, bool *full)
         ev = NULL;
     } else if (ev != NULL) {
         c->events = ev->next;
-        if (c->events == NULL)
+        if (c->events == NULL) {
             c->events_last = NULL;
+        }
     }
     pthread_mutex_unlock(&c->mu);
     return ev;
@@ -379,13 +414,15 @@ struct group *commit_full_groups(struct commit *c)
     struct group *head = NULL, *last = NULL;
     pthread_mutex_lock(&c->mu);
     for (struct commit_event *ev = c->events; ev != NULL; ev = ev->next) {
-        if (ev->stage != STORE_DONE || ev->group->undone)
+        if (ev->stage != STORE_DONE || ev->group->undone) {
             continue;
+        }
         ev->group->next = NULL;
-        if (last != NULL)
+        if (last != NULL) {
             last->next = ev->group;
-        else
+        } else {
             head = ev->group;
+        }
         last = ev->group;
     }
     pthread_mutex_unlock(&c->mu);
@@ -395,19 +432,22 @@ struct group *commit_full_groups(struct commit *c)
 void commit_resume(struct commit *c)
 {
     pthread_mutex_lock(&c->mu);
-    for (struct commit_event *ev = c->events; ev != NULL; ev = ev->next)
+    for (struct commit_event *ev = c->events; ev != NULL; ev = ev->next) {
         ev->group->undone = true;
+    }
     c->now = c->durable;
     c->skipped = false;
-    if (c->health == COMMIT_FULL)
+    if (c->health == COMMIT_FULL) {
         c->health = COMMIT_RUN;
+    }
     pthread_mutex_unlock(&c->mu);
 }
 
 void commit_group_free(struct group *g)
 {
-    if (g == NULL)
+    if (g == NULL) {
         return;
+    }
     while (g->txns != NULL) {
         struct store_txn *t = g->txns;
         g->txns = t->next;
@@ -421,8 +461,9 @@ enum commit_health commit_health(struct commit *c, struct werror *why)
 {
     pthread_mutex_lock(&c->mu);
     enum commit_health h = c->health;
-    if (h != COMMIT_RUN && why != NULL)
+    if (h != COMMIT_RUN && why != NULL) {
         *why = c->why;
+    }
     pthread_mutex_unlock(&c->mu);
     return h;
 }
@@ -446,8 +487,9 @@ void commit_init(struct commit *c, struct kv *kv, struct clog *log, const struct
 enum werr commit_start(struct commit *c, struct werror *e)
 {
     int err = pthread_create(&c->thread, NULL, commit_main, c);
-    if (err != 0)
+    if (err != 0) {
         return werror_set(e, WERR_NOMEM, "cannot start the commit thread: %s", strerror(err));
+    }
     c->running = true;
     return WERR_OK;
 }
@@ -459,23 +501,26 @@ void commit_stop(struct commit *c, bool abandon)
     c->abandon = abandon;
     pthread_cond_signal(&c->work);
     pthread_mutex_unlock(&c->mu);
-    if (c->running)
+    if (c->running) {
         pthread_join(c->thread, NULL);
-    else if (!abandon)
+    } else if (!abandon) {
         commit_step(c);
+    }
     c->running = false;
 }
 
 void commit_fini(struct commit *c)
 {
-    while (c->queue != NULL)
+    while (c->queue != NULL) {
         store_txn_free(queue_pop(c));
+    }
     /* Events live in their groups: first those, some of which point into groups in flight. */
     while (c->events != NULL) {
         struct commit_event *ev = c->events;
         c->events = ev->next;
-        if (ev->stage == STORE_DONE)
+        if (ev->stage == STORE_DONE) {
             commit_group_free(ev->group);
+        }
     }
     while (c->fly != NULL) {
         struct group *g = c->fly;

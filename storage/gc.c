@@ -22,8 +22,9 @@ static const int64_t PROBE_NS = 1000000000;
 
 static void say(struct store *st, const char *event, const char *text)
 {
-    if (st->conf.log != NULL)
+    if (st->conf.log != NULL) {
         st->conf.log(st->conf.log_arg, event, text);
+    }
 }
 
 /* ---------------------------------------------------------------- freeing */
@@ -42,9 +43,10 @@ static void run_free(struct job *job)
     struct kv *kv = j->st->kv;
     struct meta_key lo = log_meta_key(j->bucket, 0, 0), hi = log_bucket_end(j->bucket);
     for (int t = 0; t < TABLE_COUNT && j->rc == WERR_OK; t++) {
-        if (table_is_log((enum store_table)t))
+        if (table_is_log((enum store_table)t)) {
             j->rc =
                 kv->ops->reclaim(kv, (enum store_table)t, key_slice(&lo), key_slice(&hi), &j->err);
+        }
     }
 }
 
@@ -84,8 +86,9 @@ static void free_dropped(struct store *st)
 {
     for (size_t i = 0; i < st->ix.n_buckets; i++) {
         struct index_bucket *b = &st->ix.buckets[i];
-        if (b->state == BUCKET_DROPPED && reads_done_upto(&st->reads, b->read_seq))
+        if (b->state == BUCKET_DROPPED && reads_done_upto(&st->reads, b->read_seq)) {
             free_bucket(st, b);
+        }
     }
 }
 
@@ -105,8 +108,9 @@ struct orphan_job {
 static bool orphan_known(const struct orphan_job *j, uint32_t bucket)
 {
     for (size_t i = 0; i < j->n_known; i++) {
-        if (j->known[i] == bucket)
+        if (j->known[i] == bucket) {
             return true;
+        }
     }
     return false;
 }
@@ -122,8 +126,9 @@ static enum werr orphans_of(struct orphan_job *j, enum store_table t)
         struct kv_iter *it = NULL;
         struct slice key, value;
         rc = kv->ops->iter_open(kv, t, key_slice(&lo), key_slice(&hi), false, &it, &j->err);
-        if (rc != WERR_OK)
+        if (rc != WERR_OK) {
             break;
+        }
         bool any = kv->ops->iter_next(it, &key, &value) && key.n == LOG_KEY_BYTES;
         uint32_t bucket = any ? be32(key.p) : j->active;
         rc = kv->ops->iter_error(it, &j->err);
@@ -142,8 +147,9 @@ static void run_orphans(struct job *job)
 {
     struct orphan_job *j = (struct orphan_job *)(void *)job;
     for (int t = 0; t < TABLE_COUNT && j->rc == WERR_OK; t++) {
-        if (table_is_log((enum store_table)t))
+        if (table_is_log((enum store_table)t)) {
             j->rc = orphans_of(j, (enum store_table)t);
+        }
     }
 }
 
@@ -158,8 +164,9 @@ static void done_orphans(struct job *job)
 {
     struct orphan_job *j = (struct orphan_job *)(void *)job;
     j->st->gc.jobs--;
-    if (j->rc != WERR_OK)
+    if (j->rc != WERR_OK) {
         say(j->st, "reclaim_failed", j->err.text);
+    }
     drop_orphans(job);
 }
 
@@ -184,8 +191,9 @@ static void start_orphans(struct store *st)
 static void move_free(struct gc *g)
 {
     struct gc_move *m = g->move;
-    if (m == NULL)
+    if (m == NULL) {
         return;
+    }
     blob_unref(m->data);
     free(m->rows);
     free(m->spans);
@@ -202,15 +210,18 @@ void gc_place(const struct store *st, uint32_t partition, const struct span *s,
     for (size_t i = 0; maybe && i < m->n_rows && at < s->next; i++) {
         const struct gc_row *row = &m->rows[i];
         uint64_t end = row->base + row->count;
-        if (row->partition != partition || end <= at || row->base >= s->next)
+        if (row->partition != partition || end <= at || row->base >= s->next) {
             continue;
-        if (row->base > at)
+        }
+        if (row->base > at) {
             emit(arg, &(struct span){s->bucket, s->table, at, row->base});
+        }
         emit(arg, &(struct span){m->bucket, row->table, row->base, end});
         at = end;
     }
-    if (at < s->next)
+    if (at < s->next) {
         emit(arg, &(struct span){s->bucket, s->table, at, s->next});
+    }
 }
 
 static void add_row(struct gc_move *m, const struct gc_row *row)
@@ -231,11 +242,13 @@ static enum werr measure(struct gc_row *row, struct slice value, struct werror *
     row->n = value.n;
     while (value.n > 0) {
         enum werr rc = batch_next(&value, true, &h, &batch, e);
-        if (rc != WERR_OK)
+        if (rc != WERR_OK) {
             return rc;
-        if (h.base_offset != next)
+        }
+        if (h.base_offset != next) {
             return werror_set(e, WERR_CORRUPT, "partition %u: offset %llu is missing",
                               row->partition, (unsigned long long)next);
+        }
         bool first = row->count == 0;
         row->min_ms = first || h.append_ms < row->min_ms ? h.append_ms : row->min_ms;
         row->max_ms = first || h.append_ms > row->max_ms ? h.append_ms : row->max_ms;
@@ -257,15 +270,17 @@ static enum werr chunk_span(struct gc_move *m, struct gc_span *g, struct buf *da
     struct slice key, value;
     enum werr rc =
         kv->ops->iter_open(kv, s->table, key_slice(&lo), key_slice(&hi), true, &it, &m->err);
-    if (rc != WERR_OK)
+    if (rc != WERR_OK) {
         return rc;
+    }
     bool on_row = kv->ops->iter_seek_floor(it, key_slice(&at), &key, &value);
     while (rc == WERR_OK && on_row && data->len < GC_CHUNK_BYTES) {
         struct gc_row row = {
             .partition = g->partition, .table = s->table, .base = be64(key.p + 8), .at = data->len};
         rc = measure(&row, value, &m->err);
-        if (rc != WERR_OK)
+        if (rc != WERR_OK) {
             break;
+        }
         if (row.base + row.count > s->first) {
             add_row(m, &row);
             buf_put(data, value.p, value.n);
@@ -275,9 +290,10 @@ static enum werr chunk_span(struct gc_move *m, struct gc_span *g, struct buf *da
     }
     if (rc == WERR_OK && !on_row) {
         rc = kv->ops->iter_error(it, &m->err);
-        if (rc == WERR_OK && s->first < s->next)
+        if (rc == WERR_OK && s->first < s->next) {
             rc = werror_set(&m->err, WERR_CORRUPT, "partition %u: offset %llu is missing",
                             g->partition, (unsigned long long)s->first);
+        }
     }
     kv->ops->iter_close(it);
     return rc;
@@ -292,15 +308,18 @@ static void run_chunk(struct job *job)
     while (rc == WERR_OK && m->at < m->n_spans && data.len < GC_CHUNK_BYTES) {
         struct gc_span *g = &m->spans[m->at];
         rc = chunk_span(m, g, &data);
-        if (g->span.first >= g->span.next)
+        if (g->span.first >= g->span.next) {
             m->at++;
+        }
     }
-    if (rc == WERR_OK && data.failed)
+    if (rc == WERR_OK && data.failed) {
         rc = werror_set(&m->err, WERR_NOMEM, "no memory for survivors of bucket %u", m->bucket);
+    }
     if (rc == WERR_OK && m->n_rows > 0) {
         m->data = blob_copy(data.p, data.len);
-        if (m->data == NULL)
+        if (m->data == NULL) {
             rc = werror_set(&m->err, WERR_NOMEM, "no memory for survivors of bucket %u", m->bucket);
+        }
     }
     buf_fini(&data);
     m->rc = rc;
@@ -335,8 +354,9 @@ static void done_chunk(struct job *job)
             st->gc.retry_mono_ns = store_now_ns(st) + RETRY_NS;
         }
         const struct index_bucket *b = index_bucket(&st->ix, m->bucket);
-        if (b != NULL && b->live != 0)
+        if (b != NULL && b->live != 0) {
             st->gc.retry_mono_ns = store_now_ns(st) + RETRY_NS; /* not all of it would move */
+        }
         move_free(&st->gc);
         return;
     }
@@ -370,8 +390,9 @@ static void start_move(struct store *st, uint32_t bucket)
         const struct index_part *part = index_part(&st->ix, p);
         for (uint32_t i = 0; i < part->n; i++) {
             const struct index_range *r = &part->ranges[i];
-            if (r->bucket != bucket)
+            if (r->bucket != bucket) {
                 continue;
+            }
             if (m->n_spans == cap) {
                 cap = cap ? cap * 2 : 16;
                 m->spans = must_realloc(m->spans, cap, sizeof(*m->spans));
@@ -392,8 +413,9 @@ static struct index_bucket *pick_move(struct store *st)
     double best_share = GC_DEAD_PERCENT / 100.0;
     for (size_t i = 0; i < st->ix.n_buckets; i++) {
         struct index_bucket *b = &st->ix.buckets[i];
-        if (b->state != BUCKET_SEALED || !b->durable || b->live == 0 || b->live > b->total)
+        if (b->state != BUCKET_SEALED || !b->durable || b->live == 0 || b->live > b->total) {
             continue;
+        }
         double share = (double)(b->total - b->live) / (double)b->total;
         if (share > best_share) {
             best = b;
@@ -422,8 +444,9 @@ void gc_txn_durable(struct store *st, const struct store_txn *t)
             gc_add_dropped(&st->gc, op->partition, op->bucket, t->seq);
         } else if (op->kind == TXN_ROLL) {
             struct index_bucket *b = index_bucket(&st->ix, op->bucket - 1);
-            if (b != NULL)
+            if (b != NULL) {
                 b->durable = true;
+            }
         } else if (op->kind == TXN_CLEAR) {
             struct index_bucket *b = index_bucket(&st->ix, op->bucket);
             b->state = BUCKET_DROPPED;
@@ -440,14 +463,16 @@ static void on_cleared(void *arg, enum store_stage stage, enum werr rc, const st
     (void)e;
     size_t kept = 0;
     for (size_t i = 0; i < g->n_dropped; i++) {
-        if (g->dropped[i].clearing && rc == WERR_OK)
+        if (g->dropped[i].clearing && rc == WERR_OK) {
             continue;
+        }
         g->dropped[kept] = g->dropped[i];
         g->dropped[kept++].clearing = false;
     }
     g->n_dropped = kept;
-    if (rc == WERR_OK)
+    if (rc == WERR_OK) {
         free_dropped(st);
+    }
 }
 
 /*
@@ -467,8 +492,9 @@ static void forget_dropped(struct store *st, struct store_txn *t)
     bool floors = st->kv->ops->floor_write != NULL;
     for (size_t i = 0; i < st->gc.n_dropped; i++) {
         struct gc_dropped *d = &st->gc.dropped[i];
-        if (d->clearing || d->bucket >= oldest || (floors && d->seq > st->upkeep.floored_seq))
+        if (d->clearing || d->bucket >= oldest || (floors && d->seq > st->upkeep.floored_seq)) {
             continue;
+        }
         d->clearing = true;
         txn_forget(t, d->partition);
     }
@@ -479,17 +505,21 @@ static void clear_dead(struct store *st)
     struct store_txn *t = NULL;
     for (size_t i = 0; i < st->ix.n_buckets; i++) {
         struct index_bucket *b = &st->ix.buckets[i];
-        if (b->state != BUCKET_SEALED || !b->durable || b->live != 0)
+        if (b->state != BUCKET_SEALED || !b->durable || b->live != 0) {
             continue;
-        if (st->gc.move != NULL && st->gc.move->bucket == b->id)
+        }
+        if (st->gc.move != NULL && st->gc.move->bucket == b->id) {
             continue;
-        if (t == NULL)
+        }
+        if (t == NULL) {
             t = store_txn_new(st);
+        }
         txn_clear(t, b->id);
         b->state = BUCKET_DROPPING;
     }
-    if (t == NULL)
+    if (t == NULL) {
         return;
+    }
     forget_dropped(st, t);
     store_submit(st, t, STORE_LAZY, false, on_cleared, st);
 }
@@ -502,15 +532,17 @@ static void on_probed(void *arg, enum store_stage stage, enum werr rc, const str
     (void)stage;
     (void)e;
     st->gc.probing = false;
-    if (rc == WERR_OK)
+    if (rc == WERR_OK) {
         st->hard_full = false;
+    }
 }
 
 /* After a full disk: one empty record a second, until it goes through. */
 static void probe(struct store *st, int64_t now_ns)
 {
-    if (!st->hard_full || st->gc.probing || now_ns - st->gc.probe_mono_ns < PROBE_NS)
+    if (!st->hard_full || st->gc.probing || now_ns - st->gc.probe_mono_ns < PROBE_NS) {
         return;
+    }
     st->gc.probing = true;
     st->gc.probe_mono_ns = now_ns;
     store_submit(st, store_txn_new(st), STORE_SYNC, false, on_probed, st);
@@ -519,27 +551,32 @@ static void probe(struct store *st, int64_t now_ns)
 void store_gc(struct store *st, int64_t now_mono_ns)
 {
     struct werror e;
-    if (upkeep_take_error(&st->upkeep, &e))
+    if (upkeep_take_error(&st->upkeep, &e)) {
         say(st, "floor_failed", e.text);
-    if (store_state(st) == STORE_FAILED)
+    }
+    if (store_state(st) == STORE_FAILED) {
         return;
+    }
     probe(st, now_mono_ns);
-    if (!st->gc.orphans_seen)
+    if (!st->gc.orphans_seen) {
         start_orphans(st);
+    }
     clear_dead(st);
     free_dropped(st);
     if (st->gc.move == NULL && store_now_ns(st) >= st->gc.retry_mono_ns) {
         struct index_bucket *b = pick_move(st);
-        if (b != NULL)
+        if (b != NULL) {
             start_move(st, b->id);
+        }
     }
 }
 
 bool store_gc_busy(struct store *st)
 {
     for (size_t i = 0; i < st->ix.n_buckets; i++) {
-        if (st->ix.buckets[i].state > BUCKET_SEALED)
+        if (st->ix.buckets[i].state > BUCKET_SEALED) {
             return true;
+        }
     }
     return st->gc.move != NULL || st->gc.jobs > 0;
 }

@@ -26,10 +26,11 @@ static size_t bucket_pos(const struct index *ix, uint32_t id)
     size_t lo = 0, hi = ix->n_buckets;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        if (ix->buckets[mid].id < id)
+        if (ix->buckets[mid].id < id) {
             lo = mid + 1;
-        else
+        } else {
             hi = mid;
+        }
     }
     return lo;
 }
@@ -37,8 +38,9 @@ static size_t bucket_pos(const struct index *ix, uint32_t id)
 struct index_bucket *index_bucket(const struct index *ix, uint32_t id)
 {
     /* Nearly every call is about the active bucket, the last one. */
-    if (ix->n_buckets > 0 && ix->buckets[ix->n_buckets - 1].id == id)
+    if (ix->n_buckets > 0 && ix->buckets[ix->n_buckets - 1].id == id) {
         return &ix->buckets[ix->n_buckets - 1];
+    }
     size_t i = bucket_pos(ix, id);
     return i < ix->n_buckets && ix->buckets[i].id == id ? &ix->buckets[i] : NULL;
 }
@@ -59,8 +61,9 @@ static struct index_bucket *bucket_insert(struct index *ix, uint32_t id)
 void index_bucket_remove(struct index *ix, uint32_t id)
 {
     size_t i = bucket_pos(ix, id);
-    if (i == ix->n_buckets || ix->buckets[i].id != id)
+    if (i == ix->n_buckets || ix->buckets[i].id != id) {
         return;
+    }
     ix->n_buckets--;
     memmove(&ix->buckets[i], &ix->buckets[i + 1], (ix->n_buckets - i) * sizeof(*ix->buckets));
 }
@@ -100,8 +103,9 @@ void index_init(struct index *ix, uint32_t active)
 void index_fini(struct index *ix)
 {
     for (size_t i = 0; i < ix->n_pages; i++) {
-        for (size_t j = 0; ix->pages[i] != NULL && j < INDEX_PAGE; j++)
+        for (size_t j = 0; ix->pages[i] != NULL && j < INDEX_PAGE; j++) {
             free(ix->pages[i]->parts[j].ranges);
+        }
         free(ix->pages[i]);
     }
     free(ix->pages);
@@ -112,8 +116,9 @@ void index_fini(struct index *ix)
 struct index_part *index_part(const struct index *ix, uint32_t partition)
 {
     size_t page = partition / INDEX_PAGE;
-    if (page >= ix->n_pages || ix->pages[page] == NULL)
+    if (page >= ix->n_pages || ix->pages[page] == NULL) {
         return NULL;
+    }
     struct index_part *p = &ix->pages[page]->parts[partition % INDEX_PAGE];
     return p->known ? p : NULL;
 }
@@ -124,12 +129,14 @@ struct index_part *index_part_make(struct index *ix, uint32_t partition)
     if (page >= ix->n_pages) {
         size_t n = ix->n_pages * 2 > page + 1 ? ix->n_pages * 2 : page + 1;
         ix->pages = must_realloc(ix->pages, n, sizeof(struct index_page *));
-        for (size_t i = ix->n_pages; i < n; i++)
+        for (size_t i = ix->n_pages; i < n; i++) {
             ix->pages[i] = NULL;
+        }
         ix->n_pages = n;
     }
-    if (ix->pages[page] == NULL)
+    if (ix->pages[page] == NULL) {
         ix->pages[page] = must_calloc(1, sizeof(struct index_page));
+    }
     struct index_part *p = &ix->pages[page]->parts[partition % INDEX_PAGE];
     if (!p->known) {
         p->known = true;
@@ -158,29 +165,33 @@ size_t index_find(const struct index_part *part, uint64_t offset)
     size_t lo = 0, hi = part->n;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        if (part->ranges[mid].next <= offset)
+        if (part->ranges[mid].next <= offset) {
             lo = mid + 1;
-        else
+        } else {
             hi = mid;
+        }
     }
     return lo;
 }
 
 uint64_t index_live_bytes(const struct index_range *r, uint64_t start)
 {
-    if (start >= r->next)
+    if (start >= r->next) {
         return 0;
+    }
     uint64_t bytes = r->bytes;
-    if (start > r->first)
+    if (start > r->first) {
         bytes = (uint64_t)((double)r->bytes *
                            ((double)(r->next - start) / (double)(r->next - r->first)));
+    }
     return bytes > 0 ? bytes : 1; /* a bucket with anything live never looks empty */
 }
 
 uint64_t index_part_bytes(const struct index_part *part)
 {
-    if (part->n == 0)
+    if (part->n == 0) {
         return 0;
+    }
     return part->bytes - part->ranges[0].bytes + index_live_bytes(&part->ranges[0], part->start);
 }
 
@@ -202,8 +213,9 @@ static void account_out(struct index *ix, struct index_part *p, const struct ind
 
 static void ranges_reserve(struct index_part *p, uint32_t n)
 {
-    if (n <= p->cap)
+    if (n <= p->cap) {
         return;
+    }
     /* Most partitions of a store with many topics have one range: begin exact, then double. */
     p->cap = p->cap == 0 || n > p->cap * 2 ? n : p->cap * 2;
     p->ranges = must_realloc(p->ranges, p->cap, sizeof(*p->ranges));
@@ -288,8 +300,9 @@ struct index_saved *index_save(struct index *ix, uint32_t partition)
     if (p != NULL) {
         s->part = *p;
         s->part.ranges = NULL;
-        if (n > 0)
+        if (n > 0) {
             memcpy(s->ranges, p->ranges, n * sizeof(s->ranges[0]));
+        }
     }
     return s;
 }
@@ -298,8 +311,9 @@ void index_restore(struct index *ix, struct index_saved *s)
 {
     if (s->part.known) {
         struct index_part *p = index_part_make(ix, s->partition);
-        for (uint32_t i = 0; i < p->n; i++)
+        for (uint32_t i = 0; i < p->n; i++) {
             account_out(ix, p, &p->ranges[i]);
+        }
         free(p->ranges);
         *p = s->part;
         p->ranges = NULL;
@@ -310,8 +324,9 @@ void index_restore(struct index *ix, struct index_saved *s)
             memcpy(p->ranges, s->ranges, s->part.n * sizeof(s->ranges[0]));
             p->n = s->part.n;
         }
-        for (uint32_t i = 0; i < p->n; i++)
+        for (uint32_t i = 0; i < p->n; i++) {
             account_in(ix, p, &p->ranges[i]);
+        }
     } else {
         index_drop(ix, s->partition);
     }
@@ -321,28 +336,35 @@ void index_restore(struct index *ix, struct index_saved *s)
 void index_trim(struct index *ix, uint32_t partition, uint64_t start)
 {
     struct index_part *p = index_part(ix, partition);
-    if (p == NULL || start <= p->start)
+    if (p == NULL || start <= p->start) {
         return;
+    }
     assert(start <= p->next);
     size_t dead = 0;
-    while (dead < p->n && p->ranges[dead].next <= start)
+    while (dead < p->n && p->ranges[dead].next <= start) {
         account_out(ix, p, &p->ranges[dead++]);
-    if (dead < p->n)
+    }
+    if (dead < p->n) {
         account_out(ix, p, &p->ranges[dead]);
+    }
     p->start = start;
-    if (dead < p->n)
+    if (dead < p->n) {
         account_in(ix, p, &p->ranges[dead]);
-    if (dead > 0)
+    }
+    if (dead > 0) {
         ranges_remove(p, 0, dead);
+    }
 }
 
 void index_drop(struct index *ix, uint32_t partition)
 {
     struct index_part *p = index_part(ix, partition);
-    if (p == NULL)
+    if (p == NULL) {
         return;
-    for (uint32_t i = 0; i < p->n; i++)
+    }
+    for (uint32_t i = 0; i < p->n; i++) {
         account_out(ix, p, &p->ranges[i]);
+    }
     free(p->ranges);
     *p = (struct index_part){0};
     struct index_page **page = &ix->pages[partition / INDEX_PAGE];
@@ -356,19 +378,22 @@ bool index_move(struct index *ix, uint32_t partition, uint32_t from_bucket,
                 enum store_table from_table, const struct index_range *m, uint64_t *left)
 {
     struct index_part *p = index_part(ix, partition);
-    if (p == NULL || m->next <= p->start)
+    if (p == NULL || m->next <= p->start) {
         return false;
+    }
     size_t i = index_find(p, m->next - 1);
-    if (i == p->n)
+    if (i == p->n) {
         return false;
+    }
     struct index_range old = p->ranges[i];
     /* Rows go in order, so what lies before the moved stretch can only be dead; and so can what a
      * row holds before the range: a trim may end in the middle of a row. */
     uint64_t first = m->first > old.first ? m->first : old.first;
     bool fits = old.bucket == from_bucket && old.table == from_table && m->next <= old.next &&
                 (m->first == old.first || p->start >= first);
-    if (!fits)
+    if (!fits) {
         return false;
+    }
     account_out(ix, p, &p->ranges[i]);
     uint64_t below = index_live_bytes(&old, first);
     struct index_range rest = old;
@@ -406,8 +431,9 @@ void index_add_range(struct index *ix, uint32_t partition, const struct index_ra
 {
     struct index_part *p = index_part_make(ix, partition);
     size_t i = p->n;
-    while (i > 0 && p->ranges[i - 1].first > r->first)
+    while (i > 0 && p->ranges[i - 1].first > r->first) {
         i--;
+    }
     struct index_range *prev = i > 0 ? &p->ranges[i - 1] : NULL;
     if (prev != NULL && prev->bucket == r->bucket && prev->table == r->table &&
         prev->next == r->first) {
@@ -424,12 +450,14 @@ void index_settle(struct index *ix, uint32_t partition)
 {
     struct index_part *p = index_part_make(ix, partition);
     p->bytes = 0;
-    if (p->next < p->start)
+    if (p->next < p->start) {
         p->next = p->start;
+    }
     for (uint32_t i = 0; i < p->n; i++) {
         account_in(ix, p, &p->ranges[i]);
-        if (p->ranges[i].next > p->next)
+        if (p->ranges[i].next > p->next) {
             p->next = p->ranges[i].next;
+        }
         p->last_ms = p->ranges[i].max_ms;
     }
 }
@@ -439,8 +467,9 @@ bool index_dense(const struct index_part *part, size_t *i, uint64_t *expect)
     for (; *i < part->n; (*i)++) {
         const struct index_range *r = &part->ranges[*i];
         bool ok = *i == 0 ? r->first <= *expect : r->first == *expect;
-        if (!ok)
+        if (!ok) {
             return false;
+        }
         *expect = r->next;
     }
     return true;

@@ -66,9 +66,11 @@ struct meta_key log_bucket_end(uint32_t bucket)
 struct meta_key meta_key_after(const struct meta_key *k)
 {
     struct meta_key a = *k;
-    while (a.n > 0 && a.p[a.n - 1] == 0xff)
+    while (a.n > 0 && a.p[a.n - 1] == 0xff) {
         a.n--;
-    if (a.n > 0)
+    }
+    if (a.n > 0) {
         a.p[a.n - 1]++;
+    }
     return a; /* empty = no end, which a cursor takes as "to the end" */
 }

@@ -74,16 +74,19 @@ static struct row *seek(struct memtable *t, struct slice key, bool after,
         struct row **link = at != NULL ? &at->next[level] : &t->head[level];
         while (*link != NULL) {
             int c = row_cmp(*link, key);
-            if (c > 0 || (c == 0 && !after))
+            if (c > 0 || (c == 0 && !after)) {
                 break;
+            }
             at = *link;
             link = &at->next[level];
         }
-        if (links != NULL)
+        if (links != NULL) {
             links[level] = link;
+        }
         if (level == 0) {
-            if (before != NULL)
+            if (before != NULL) {
                 *before = at;
+            }
             return *link;
         }
     }
@@ -97,16 +100,18 @@ static unsigned random_levels(struct memkv *m)
     m->random ^= m->random >> 7;
     m->random ^= m->random << 17;
     unsigned n = 1;
-    for (uint64_t r = m->random; n < LEVELS && (r & 3) == 0; r >>= 2)
+    for (uint64_t r = m->random; n < LEVELS && (r & 3) == 0; r >>= 2) {
         n++;
+    }
     return n;
 }
 
 static uint8_t *copy_of(struct slice s)
 {
     uint8_t *p = must_calloc(s.n, 1);
-    if (s.n > 0)
+    if (s.n > 0) {
         memcpy(p, s.p, s.n);
+    }
     return p;
 }
 
@@ -122,8 +127,9 @@ static void put(struct memkv *m, struct memtable *t, struct slice key, struct sl
         r = must_calloc(1, sizeof(*r) + n * sizeof(r->next[0]) + key.n);
         r->n_levels = n;
         r->key_n = (uint32_t)key.n;
-        if (key.n > 0)
+        if (key.n > 0) {
             memcpy(&r->next[n], key.p, key.n);
+        }
         for (unsigned i = 0; i < n; i++) {
             r->next[i] = *links[i];
             *links[i] = r;
@@ -142,11 +148,13 @@ static void erase(struct memkv *m, struct memtable *t, struct slice lo, struct s
     struct row *r = seek(t, lo, false, links, NULL);
     while (r != NULL) {
         bool hit = one ? row_cmp(r, lo) == 0 : hi.n == 0 || row_cmp(r, hi) < 0;
-        if (!hit)
+        if (!hit) {
             break;
+        }
         struct row *next = r->next[0];
-        for (unsigned i = 0; i < r->n_levels; i++)
+        for (unsigned i = 0; i < r->n_levels; i++) {
             *links[i] = r->next[i];
+        }
         m->bytes -= r->key_n + (uint64_t)r->value_n;
         free(r->value);
         free(r);
@@ -160,23 +168,27 @@ enum werr memkv_apply(struct memkv *m, struct slice rep, struct werror *e)
     struct rep_op op;
     /* All or nothing: first see that it decodes to the end. */
     enum werr rc = rep_open(&it, rep, e);
-    while (rc == WERR_OK)
+    while (rc == WERR_OK) {
         rc = rep_next(&it, &op, e);
-    if (rc != WERR_NOT_FOUND)
+    }
+    if (rc != WERR_NOT_FOUND) {
         return rc;
+    }
     pthread_rwlock_wrlock(&m->lock);
     rc = rep_open(&it, rep, e);
     while (rc == WERR_OK) {
         rc = rep_next(&it, &op, e);
-        if (rc != WERR_OK)
+        if (rc != WERR_OK) {
             break;
+        }
         struct memtable *t = &m->tables[op.table];
-        if (op.kind == REP_PUT)
+        if (op.kind == REP_PUT) {
             put(m, t, op.key, op.value);
-        else if (op.kind == REP_DELETE)
+        } else if (op.kind == REP_DELETE) {
             erase(m, t, op.key, op.key, true);
-        else if (key_cmp(op.key, op.value) < 0)
+        } else if (key_cmp(op.key, op.value) < 0) {
             erase(m, t, op.key, op.value, false);
+        }
     }
     pthread_rwlock_unlock(&m->lock);
     return rc == WERR_NOT_FOUND ? WERR_OK : rc;
@@ -201,11 +213,13 @@ static enum werr mem_get(struct kv *k, enum store_table t, struct slice key, str
     pthread_rwlock_rdlock(&m->lock);
     struct row *r = seek(&m->tables[t], key, false, NULL, NULL);
     bool hit = r != NULL && row_cmp(r, key) == 0;
-    if (hit)
+    if (hit) {
         buf_put(out, r->value, r->value_n);
+    }
     pthread_rwlock_unlock(&m->lock);
-    if (!hit)
+    if (!hit) {
         return werror_set(e, WERR_NOT_FOUND, "no such row");
+    }
     return out->failed ? werror_set(e, WERR_NOMEM, "no memory for a row") : WERR_OK;
 }
 
@@ -228,8 +242,9 @@ static bool stand_on(struct kv_iter *it, const struct row *r, struct slice *key,
                      struct slice *value)
 {
     if (r == NULL || (it->hi.len > 0 && row_cmp(r, buf_slice(&it->hi)) >= 0) ||
-        row_cmp(r, buf_slice(&it->lo)) < 0)
+        row_cmp(r, buf_slice(&it->lo)) < 0) {
         return false;
+    }
     buf_clear(&it->key);
     buf_clear(&it->value);
     buf_put(&it->key, row_key(r), r->key_n);
@@ -243,8 +258,9 @@ static bool stand_on(struct kv_iter *it, const struct row *r, struct slice *key,
 
 static bool mem_iter_next(struct kv_iter *it, struct slice *key, struct slice *value)
 {
-    if (it->failed)
+    if (it->failed) {
         return false;
+    }
     pthread_rwlock_rdlock(&it->m->lock);
     struct memtable *t = &it->m->tables[it->table];
     struct slice from = buf_slice(it->begun ? &it->key : &it->lo);
@@ -256,8 +272,9 @@ static bool mem_iter_next(struct kv_iter *it, struct slice *key, struct slice *v
 static bool mem_iter_seek_floor(struct kv_iter *it, struct slice target, struct slice *key,
                                 struct slice *value)
 {
-    if (it->failed)
+    if (it->failed) {
         return false;
+    }
     struct row *before = NULL;
     pthread_rwlock_rdlock(&it->m->lock);
     struct slice hi = buf_slice(&it->hi);
@@ -275,8 +292,9 @@ static enum werr mem_iter_error(struct kv_iter *it, struct werror *e)
 
 static void mem_iter_close(struct kv_iter *it)
 {
-    if (it == NULL)
+    if (it == NULL) {
         return;
+    }
     buf_fini(&it->lo);
     buf_fini(&it->hi);
     buf_fini(&it->key);
@@ -350,14 +368,16 @@ struct memkv *memkv_new(void)
 void memkv_clear(struct memkv *m)
 {
     struct slice all = {0};
-    for (int t = 0; t < TABLE_COUNT; t++)
+    for (int t = 0; t < TABLE_COUNT; t++) {
         erase(m, &m->tables[t], all, all, false);
+    }
 }
 
 void memkv_free(struct memkv *m)
 {
-    if (m == NULL)
+    if (m == NULL) {
         return;
+    }
     memkv_clear(m);
     pthread_rwlock_destroy(&m->lock);
     free(m);

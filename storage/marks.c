@@ -9,8 +9,9 @@ void marks_set(struct marks *m, uint32_t partition, uint64_t next)
 {
     size_t page = partition / MARKS_PAGE;
     if (page >= m->n_pages) {
-        if (next == 0)
+        if (next == 0) {
             return;
+        }
         size_t n = m->n_pages * 2 > page + 1 ? m->n_pages * 2 : page + 1;
         m->pages = must_realloc(m->pages, n, sizeof(uint64_t *));
         m->used = must_realloc(m->used, n, sizeof(uint32_t));
@@ -21,8 +22,9 @@ void marks_set(struct marks *m, uint32_t partition, uint64_t next)
         m->n_pages = n;
     }
     if (m->pages[page] == NULL) {
-        if (next == 0)
+        if (next == 0) {
             return;
+        }
         m->pages[page] = must_calloc(MARKS_PAGE, sizeof(uint64_t));
     }
     uint64_t *slot = &m->pages[page][partition % MARKS_PAGE];
@@ -43,9 +45,10 @@ struct floor_mark *marks_copy(const struct marks *m, size_t *n)
     *n = 0;
     for (size_t page = 0; page < m->n_pages; page++) {
         for (uint32_t i = 0; m->pages[page] != NULL && i < MARKS_PAGE; i++) {
-            if (m->pages[page][i] != 0)
+            if (m->pages[page][i] != 0) {
                 out[(*n)++] =
                     (struct floor_mark){(uint32_t)(page * MARKS_PAGE + i), m->pages[page][i]};
+            }
         }
     }
     return out;
@@ -53,8 +56,9 @@ struct floor_mark *marks_copy(const struct marks *m, size_t *n)
 
 void marks_fini(struct marks *m)
 {
-    for (size_t i = 0; i < m->n_pages; i++)
+    for (size_t i = 0; i < m->n_pages; i++) {
         free(m->pages[i]);
+    }
     free(m->pages);
     free(m->used);
     *m = (struct marks){0};

@@ -88,18 +88,21 @@ static enum werr first_record(struct store *st, struct loaded *l, const struct i
                        ? WERR_NOMEM
                        : log->ops->append(log, 0, CLOG_BATCH, pos, buf_slice(&rep), false, false);
     if (rc == WERR_OK) {
-        if (log->ops->step_sync != NULL)
+        if (log->ops->step_sync != NULL) {
             log->ops->step_sync(log);
+        }
         pthread_mutex_lock(&f.mu);
-        while (!f.done)
+        while (!f.done) {
             pthread_cond_wait(&f.cond, &f.mu);
+        }
         rc = f.rc;
         pthread_mutex_unlock(&f.mu);
     }
-    if (rc != WERR_OK)
+    if (rc != WERR_OK) {
         rc = werror_set(e, rc, "cannot write the first record: %s", werr_text(rc));
-    else if ((log->ops->caps & CLOG_FUSED) == 0)
+    } else if ((log->ops->caps & CLOG_FUSED) == 0) {
         rc = st->kv->ops->apply(st->kv, buf_slice(&rep), e);
+    }
     buf_fini(&rep);
     return rc;
 }
@@ -109,25 +112,30 @@ static void new_identity(struct identity *id, enum front_mode mode)
     *id = (struct identity){.format = STORE_FORMAT, .tables = TABLE_COUNT};
     /* A stepped store has to do the same in every run. */
     memset(id->uuid, 's', sizeof(id->uuid));
-    if (mode == FRONT_THREADED && getrandom(id->uuid, sizeof(id->uuid), 0) != sizeof(id->uuid))
+    if (mode == FRONT_THREADED && getrandom(id->uuid, sizeof(id->uuid), 0) != sizeof(id->uuid)) {
         put_be64(id->uuid, (uint64_t)store_mono_ns());
+    }
 }
 
 static void conf_defaults(struct store_conf *c)
 {
-    if (c->memory_bytes == 0)
+    if (c->memory_bytes == 0) {
         c->memory_bytes = (uint64_t)DEFAULT_MEMORY_MIB << 20;
-    if (c->bucket_bytes == 0)
+    }
+    if (c->bucket_bytes == 0) {
         c->bucket_bytes = c->memory_bytes / 4;
-    if (c->readers == 0)
+    }
+    if (c->readers == 0) {
         c->readers = DEFAULT_READERS;
+    }
 }
 
 static void wake(void *arg)
 {
     struct store *st = arg;
-    if (st->conf.wakeup != NULL && !atomic_exchange(&st->awake, true))
+    if (st->conf.wakeup != NULL && !atomic_exchange(&st->awake, true)) {
         st->conf.wakeup(st->conf.wakeup_arg);
+    }
 }
 
 static int64_t now_ns(void *arg)
@@ -141,8 +149,9 @@ static void adopt(struct store *st, struct loaded *l)
     st->ix = l->ix;
     l->ix = (struct index){0};
     st->epoch = l->at.epoch;
-    for (size_t i = 0; i < l->n_dropped; i++)
+    for (size_t i = 0; i < l->n_dropped; i++) {
         gc_add_dropped(&st->gc, l->dropped[i].partition, l->dropped[i].bucket, 0);
+    }
 
     commit_init(&st->commit, st->kv, st->log, &l->at);
     st->commit.upkeep = &st->upkeep;
@@ -150,8 +159,9 @@ static void adopt(struct store *st, struct loaded *l)
     st->commit.mono_arg = st;
     st->commit.wake = wake;
     st->commit.wake_arg = st;
-    for (uint32_t p = 0; index_part_next(&st->ix, &p); p++)
+    for (uint32_t p = 0; index_part_next(&st->ix, &p); p++) {
         marks_set(&st->commit.marks, p, index_part(&st->ix, p)->next);
+    }
 
     upkeep_init(&st->upkeep);
     st->upkeep.kv = st->kv;
@@ -173,14 +183,18 @@ static enum werr start(struct store *st, const struct kv_floor *floor, struct we
     st->upkeep.floor_seq = floor != NULL ? floor->seq : 0;
     upkeep_look(&st->upkeep);
     enum werr rc = upkeep_floor(&st->upkeep, false, e);
-    if (rc == WERR_OK)
+    if (rc == WERR_OK) {
         rc = workers_open(&st->readers, threads ? st->conf.readers : 0, e);
-    if (rc == WERR_OK)
+    }
+    if (rc == WERR_OK) {
         rc = workers_open(&st->helper, threads ? 1 : 0, e);
-    if (rc == WERR_OK && threads)
+    }
+    if (rc == WERR_OK && threads) {
         rc = commit_start(&st->commit, e);
-    if (rc == WERR_OK && threads)
+    }
+    if (rc == WERR_OK && threads) {
         rc = upkeep_start(&st->upkeep, e);
+    }
     return rc;
 }
 
@@ -198,8 +212,9 @@ enum werr front_open(struct store **out, struct kv *k, struct clog *l, enum fron
     enum werr rc = load_store(&loaded, k, l, &st->conf, floor, e);
     if (rc == WERR_OK) {
         new_identity(&id, mode);
-        if (!loaded.fresh)
+        if (!loaded.fresh) {
             id = loaded.id;
+        }
         memcpy(st->uuid, id.uuid, sizeof(st->uuid));
         rc = first_record(st, &loaded, &id, e);
     }

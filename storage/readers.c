@@ -26,10 +26,11 @@ static struct read_job *job_new(struct store *st)
     j->st = st;
     j->seq = ++l->next_seq;
     j->older = l->newest;
-    if (l->newest != NULL)
+    if (l->newest != NULL) {
         l->newest->newer = j;
-    else
+    } else {
         l->oldest = j;
+    }
     l->newest = j;
     l->reads++;
     return j;
@@ -38,14 +39,16 @@ static struct read_job *job_new(struct store *st)
 static void job_free(struct read_job *j)
 {
     struct read_list *l = &j->st->reads;
-    if (j->older != NULL)
+    if (j->older != NULL) {
         j->older->newer = j->newer;
-    else
+    } else {
         l->oldest = j->newer;
-    if (j->newer != NULL)
+    }
+    if (j->newer != NULL) {
         j->newer->older = j->older;
-    else
+    } else {
         l->newest = j->older;
+    }
     free(j->spans);
     free(j);
 }
@@ -76,21 +79,24 @@ static enum werr plan_read(struct read_job *j, const struct index_part *p, struc
 {
     struct store_read *r = j->read;
     uint64_t start = p != NULL ? p->start : 0, next = p != NULL ? p->next : 0;
-    if (r->offset < start || r->offset > next)
+    if (r->offset < start || r->offset > next) {
         return werror_set(e, WERR_OFFSET_OUT_OF_RANGE,
                           "offset %llu of partition %u, the log has %llu to %llu",
                           (unsigned long long)r->offset, r->partition, (unsigned long long)start,
                           (unsigned long long)next);
-    if (p == NULL || r->offset >= r->end)
+    }
+    if (p == NULL || r->offset >= r->end) {
         return WERR_OK;
+    }
     j->start = start;
     uint64_t bytes = 0;
     for (size_t i = index_find(p, r->offset); i < p->n && p->ranges[i].first < r->end; i++) {
         plan_range(j, r->partition, &p->ranges[i]);
         bytes += index_live_bytes(&p->ranges[i], r->offset);
         /* The share of the first range is an estimate: go one range further than it says. */
-        if (bytes >= r->max_bytes && j->n_spans > 1)
+        if (bytes >= r->max_bytes && j->n_spans > 1) {
             break;
+        }
     }
     return WERR_OK;
 }
@@ -98,12 +104,14 @@ static enum werr plan_read(struct read_job *j, const struct index_part *p, struc
 static void plan_find(struct read_job *j, const struct index_part *p)
 {
     const struct store_find *f = j->find;
-    if (p == NULL)
+    if (p == NULL) {
         return;
+    }
     j->start = p->start;
     for (size_t i = 0; i < p->n && p->ranges[i].first < f->end; i++) {
-        if (p->ranges[i].max_ms >= f->ts_ms)
+        if (p->ranges[i].max_ms >= f->ts_ms) {
             plan_range(j, f->partition, &p->ranges[i]);
+        }
     }
 }
 
@@ -126,10 +134,12 @@ static enum werr cursor_open(struct kv *kv, uint32_t partition, const struct spa
     struct meta_key at = log_meta_key(s->bucket, partition, offset);
     struct slice key;
     enum werr rc = kv->ops->iter_open(kv, s->table, key_slice(&lo), key_slice(&hi), bulk, it, e);
-    if (rc != WERR_OK)
+    if (rc != WERR_OK) {
         return rc;
-    if (kv->ops->iter_seek_floor(*it, key_slice(&at), &key, row))
+    }
+    if (kv->ops->iter_seek_floor(*it, key_slice(&at), &key, row)) {
         return WERR_OK;
+    }
     rc = kv->ops->iter_error(*it, e);
     return rc != WERR_OK ? rc : hole(partition, offset, s, e);
 }
@@ -147,25 +157,30 @@ static enum werr read_row(struct read_run *run, const struct store_read *r, cons
     while (row.n > 0 && !run->full) {
         struct batch_head h = {0};
         struct slice batch;
-        if (row.n >= BATCH_HEAD)
+        if (row.n >= BATCH_HEAD) {
             batch_head_read(row.p, &h);
+        }
         /* Bodies of batches before the wanted one are not ours to check. */
         bool skip = h.base_offset + h.count <= run->expect;
         enum werr rc = batch_next(&row, !skip, &h, &batch, e);
-        if (rc != WERR_OK)
+        if (rc != WERR_OK) {
             return rc;
-        if (skip)
+        }
+        if (skip) {
             continue;
-        if (h.base_offset > run->expect)
+        }
+        if (h.base_offset > run->expect) {
             return hole(r->partition, run->expect, s, e);
+        }
         if (h.base_offset + h.count > r->end ||
             (run->out.len > 0 && run->out.len + batch.n > r->max_bytes)) {
             run->full = true;
             break;
         }
         buf_put(&run->out, batch.p, batch.n);
-        if (run->out.failed)
+        if (run->out.failed) {
             return werror_set(e, WERR_NOMEM, "no memory for a read of %zu bytes", run->out.len);
+        }
         run->expect = h.base_offset + h.count;
         run->full = run->out.len >= r->max_bytes;
     }
@@ -177,23 +192,28 @@ static enum werr read_span(struct kv *kv, struct read_run *run, const struct sto
 {
     struct kv_iter *it = NULL;
     struct slice key, row;
-    if (run->expect < s->first)
+    if (run->expect < s->first) {
         run->expect = s->first; /* a hole that was accepted after data loss */
+    }
     uint64_t end = s->next < r->end ? s->next : r->end;
     enum werr rc =
         cursor_open(kv, r->partition, s, run->expect, end, r->max_bytes >= (1 << 19), &it, &row, e);
-    if (rc != WERR_OK)
+    if (rc != WERR_OK) {
         goto out;
+    }
     do {
         rc = read_row(run, r, s, row, e);
     } while (rc == WERR_OK && !run->full && kv->ops->iter_next(it, &key, &row));
-    if (rc == WERR_OK)
+    if (rc == WERR_OK) {
         rc = kv->ops->iter_error(it, e);
-    if (rc == WERR_OK && !run->full && run->expect < end)
+    }
+    if (rc == WERR_OK && !run->full && run->expect < end) {
         rc = hole(r->partition, run->expect, s, e);
+    }
 out:
-    if (it != NULL)
+    if (it != NULL) {
         kv->ops->iter_close(it);
+    }
     return rc;
 }
 
@@ -204,19 +224,22 @@ static void run_read(struct job *job)
     struct read_run run = {.expect = r->offset};
     enum werr rc = j->planned;
     for (size_t i = 0; rc == WERR_OK && i < j->n_spans && !run.full; i++) {
-        if (j->spans[i].first >= r->end)
+        if (j->spans[i].first >= r->end) {
             break;
+        }
         rc = read_span(j->st->kv, &run, r, &j->spans[i], &r->err);
     }
     if (rc == WERR_OK && run.out.len > 0) {
         r->data = blob_copy(run.out.p, run.out.len);
-        if (r->data == NULL)
+        if (r->data == NULL) {
             rc = werror_set(&r->err, WERR_NOMEM, "no memory for a read of %zu bytes", run.out.len);
+        }
     }
     buf_fini(&run.out);
     r->rc = rc;
-    if (rc == WERR_OK)
+    if (rc == WERR_OK) {
         r->err = (struct werror){0};
+    }
 }
 
 /* Looks through the rows of one span; *found when a batch is young enough. */
@@ -230,13 +253,15 @@ static enum werr find_span(struct kv *kv, const struct read_job *j, const struct
     uint64_t from = j->start > s->first ? j->start : s->first;
     uint64_t end = s->next < f->end ? s->next : f->end, expect = from;
     enum werr rc = cursor_open(kv, f->partition, s, from, end, true, &it, &row, e);
-    if (rc != WERR_OK)
+    if (rc != WERR_OK) {
         goto out;
+    }
     do {
         while (rc == WERR_OK && !*found && row.n > 0) {
             rc = batch_next(&row, false, &h, &batch, e);
-            if (rc != WERR_OK || h.base_offset + h.count <= from)
+            if (rc != WERR_OK || h.base_offset + h.count <= from) {
                 continue;
+            }
             expect = h.base_offset + h.count;
             if (h.append_ms >= f->ts_ms && h.base_offset < end) {
                 *found = true;
@@ -245,13 +270,16 @@ static enum werr find_span(struct kv *kv, const struct read_job *j, const struct
             }
         }
     } while (rc == WERR_OK && !*found && kv->ops->iter_next(it, &key, &row));
-    if (rc == WERR_OK)
+    if (rc == WERR_OK) {
         rc = kv->ops->iter_error(it, e);
-    if (rc == WERR_OK && !*found && expect < end)
+    }
+    if (rc == WERR_OK && !*found && expect < end) {
         rc = hole(f->partition, expect, s, e);
+    }
 out:
-    if (it != NULL)
+    if (it != NULL) {
         kv->ops->iter_close(it);
+    }
     return rc;
 }
 
@@ -264,12 +292,14 @@ static void run_find(struct job *job)
     f->offset = f->end;
     f->found_ms = 0;
     for (size_t i = 0; rc == WERR_OK && i < j->n_spans && !found; i++) {
-        if (j->spans[i].first < f->end && j->spans[i].next > j->start)
+        if (j->spans[i].first < f->end && j->spans[i].next > j->start) {
             rc = find_span(j->st->kv, j, &j->spans[i], &found, &f->err);
+        }
     }
     f->rc = rc;
-    if (rc == WERR_OK)
+    if (rc == WERR_OK) {
         f->err = (struct werror){0};
+    }
 }
 
 /* ---------------------------------------------------------------- done (owner) */
@@ -278,8 +308,9 @@ static void done_read(struct job *job)
 {
     struct read_job *j = (struct read_job *)(void *)job;
     struct store_read *r = j->read;
-    if (r->data != NULL)
+    if (r->data != NULL) {
         j->st->reads.read_bytes += r->data->n;
+    }
     job_free(j);
     r->fn(r);
 }

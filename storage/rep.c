@@ -104,9 +104,10 @@ uint32_t rep_count(const struct buf *b)
 
 enum werr rep_open(struct rep_iter *it, struct slice rep, struct werror *e)
 {
-    if (rep.n < REP_HEAD)
+    if (rep.n < REP_HEAD) {
         return werror_set(e, WERR_CORRUPT, "log record of %zu bytes, the head needs %d", rep.n,
                           REP_HEAD);
+    }
     it->p = rep.p + REP_HEAD;
     it->end = rep.p + rep.n;
     it->left = le32(rep.p + 8);
@@ -117,8 +118,9 @@ static bool get_varint(struct rep_iter *it, uint32_t *v)
 {
     uint64_t r = 0;
     for (unsigned shift = 0; shift < 35; shift += 7) {
-        if (it->p == it->end)
+        if (it->p == it->end) {
             return false;
+        }
         uint8_t c = *it->p++;
         r |= (uint64_t)(c & 0x7f) << shift;
         if (c < 0x80) {
@@ -132,8 +134,9 @@ static bool get_varint(struct rep_iter *it, uint32_t *v)
 static bool get_slice(struct rep_iter *it, struct slice *s)
 {
     uint32_t n = 0;
-    if (!get_varint(it, &n) || n > (size_t)(it->end - it->p))
+    if (!get_varint(it, &n) || n > (size_t)(it->end - it->p)) {
         return false;
+    }
     *s = slice_of(it->p, n);
     it->p += n;
     return true;
@@ -164,26 +167,30 @@ static bool tag_kind(uint8_t tag, enum rep_kind *kind, bool *with_table)
 enum werr rep_next(struct rep_iter *it, struct rep_op *op, struct werror *e)
 {
     if (it->p == it->end) {
-        if (it->left != 0)
+        if (it->left != 0) {
             return werror_set(e, WERR_CORRUPT, "log record ends %u operations early", it->left);
+        }
         return WERR_NOT_FOUND;
     }
-    if (it->left == 0)
+    if (it->left == 0) {
         return werror_set(e, WERR_CORRUPT, "log record has %zu bytes after its last operation",
                           (size_t)(it->end - it->p));
+    }
     size_t bytes_left = (size_t)(it->end - it->p);
     uint8_t tag = *it->p++;
     bool with_table = false;
     uint32_t table = TABLE_META;
     struct rep_op r = {.table = TABLE_META};
-    if (!tag_kind(tag, &r.kind, &with_table))
+    if (!tag_kind(tag, &r.kind, &with_table)) {
         return werror_set(e, WERR_CORRUPT, "log record: unknown operation %u, %zu bytes before end",
                           tag, bytes_left);
+    }
     bool ok = (!with_table || get_varint(it, &table)) && table < TABLE_COUNT;
     ok = ok && get_slice(it, &r.key) && (r.kind == REP_DELETE || get_slice(it, &r.value));
-    if (!ok)
+    if (!ok) {
         return werror_set(e, WERR_CORRUPT, "log record: bad operation, %zu bytes before its end",
                           bytes_left);
+    }
     r.table = (enum store_table)table;
     it->left--;
     *op = r;

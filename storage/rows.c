@@ -12,9 +12,10 @@ void applied_encode(uint8_t out[APPLIED_BYTES], const struct applied *a)
 
 enum werr applied_decode(struct slice v, struct applied *a, struct werror *e)
 {
-    if (v.n != APPLIED_BYTES)
+    if (v.n != APPLIED_BYTES) {
         return werror_set(e, WERR_CORRUPT, "position row has %zu bytes, not %d", v.n,
                           APPLIED_BYTES);
+    }
     a->epoch = be64(v.p);
     a->lsn = be64(v.p + 8);
     a->bucket = be32(v.p + 16);
@@ -36,20 +37,24 @@ void identity_encode(struct buf *b, const struct identity *id)
 
 enum werr identity_decode(struct slice v, struct identity *id, struct werror *e)
 {
-    if (v.n < 4)
+    if (v.n < 4) {
         return werror_set(e, WERR_CORRUPT, "identity row has %zu bytes", v.n);
+    }
     id->format = be32(v.p);
-    if (id->format > STORE_FORMAT)
+    if (id->format > STORE_FORMAT) {
         return werror_set(e, WERR_FORMAT_NEWER, "store has format %u, this program knows up to %d",
                           id->format, STORE_FORMAT);
-    if (v.n != IDENTITY_BYTES)
+    }
+    if (v.n != IDENTITY_BYTES) {
         return werror_set(e, WERR_CORRUPT, "identity row has %zu bytes, not %d", v.n,
                           IDENTITY_BYTES);
+    }
     memcpy(id->uuid, v.p + 4, UUID_BYTES);
     id->shard = be32(v.p + 20);
     id->tables = be32(v.p + 24);
-    if (id->tables != TABLE_COUNT)
+    if (id->tables != TABLE_COUNT) {
         return werror_set(e, WERR_CORRUPT, "store has %u tables, not %d", id->tables, TABLE_COUNT);
+    }
     return WERR_OK;
 }
 
@@ -66,8 +71,9 @@ static bool get_varint(struct slice *s, uint64_t *v)
 {
     uint64_t r = 0;
     for (unsigned shift = 0; shift < 64; shift += 7) {
-        if (s->n == 0)
+        if (s->n == 0) {
             return false;
+        }
         uint8_t c = *s->p++;
         s->n--;
         r |= (uint64_t)(c & 0x7f) << shift;
@@ -102,16 +108,19 @@ void bucket_row_add(struct buf *b, uint32_t partition, const struct index_range 
 enum werr bucket_row_open(struct bucket_row *row, struct slice key, struct slice value,
                           struct werror *e)
 {
-    if (key.n != 5 || value.n < 1)
+    if (key.n != 5 || value.n < 1) {
         return werror_set(e, WERR_CORRUPT, "bucket row with a key of %zu and %zu bytes", key.n,
                           value.n);
+    }
     row->bucket = be32(key.p + 1);
-    if (value.p[0] != BUCKET_ROW_VERSION)
+    if (value.p[0] != BUCKET_ROW_VERSION) {
         return werror_set(e, WERR_CORRUPT, "row of bucket %u has version %u", row->bucket,
                           value.p[0]);
+    }
     row->left = slice_of(value.p + 1, value.n - 1);
-    if (!get_varint(&row->left, &row->total_bytes))
+    if (!get_varint(&row->left, &row->total_bytes)) {
         return werror_set(e, WERR_CORRUPT, "row of bucket %u is cut", row->bucket);
+    }
     return WERR_OK;
 }
 
@@ -119,8 +128,9 @@ enum werr bucket_row_next(struct bucket_row *row, uint32_t *partition, struct in
                           struct werror *e)
 {
     struct slice *s = &row->left;
-    if (s->n == 0)
+    if (s->n == 0) {
         return WERR_NOT_FOUND;
+    }
     uint64_t p = 0, first = 0, count = 0, bytes = 0, min_ms = 0, spread = 0;
     bool ok = get_varint(s, &p) && p <= UINT32_MAX && s->n > 0;
     uint8_t table = 0;
@@ -132,8 +142,9 @@ enum werr bucket_row_next(struct bucket_row *row, uint32_t *partition, struct in
          get_varint(s, &min_ms) && get_varint(s, &spread);
     ok = ok && count > 0 && first <= UINT64_MAX - count && table < TABLE_COUNT &&
          table_is_log((enum store_table)table);
-    if (!ok)
+    if (!ok) {
         return werror_set(e, WERR_CORRUPT, "row of bucket %u has a bad range", row->bucket);
+    }
     *partition = (uint32_t)p;
     *r = (struct index_range){.first = first,
                               .next = first + count,
@@ -153,8 +164,9 @@ void moved_row_encode(uint8_t out[MOVED_BYTES], const struct moved_row *m)
 
 enum werr moved_row_decode(struct slice v, struct moved_row *m, struct werror *e)
 {
-    if (v.n != MOVED_BYTES)
+    if (v.n != MOVED_BYTES) {
         return werror_set(e, WERR_CORRUPT, "moved row has %zu bytes, not %d", v.n, MOVED_BYTES);
+    }
     m->next = be64(v.p);
     m->bytes_left = be64(v.p + 8);
     return WERR_OK;

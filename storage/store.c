@@ -49,15 +49,18 @@ static unsigned deliver_written(struct group *g)
 static unsigned deliver_done(struct store *st, struct group *g)
 {
     unsigned n = 0;
-    if (g->rc == WERR_STORAGE_FULL)
+    if (g->rc == WERR_STORAGE_FULL) {
         st->hard_full = true;
+    }
     for (struct store_txn *t = g->txns; t != NULL; t = t->next) {
         st->pending--;
         st->queued_bytes -= t->bytes;
-        if (g->rc == WERR_OK)
+        if (g->rc == WERR_OK) {
             gc_txn_durable(st, t);
-        if (t->fn != NULL)
+        }
+        if (t->fn != NULL) {
             t->fn(t->arg, STORE_DONE, g->rc, &g->err);
+        }
         n++;
     }
     commit_group_free(g);
@@ -69,15 +72,18 @@ static void undo_full(struct store *st)
 {
     struct group *groups = commit_full_groups(&st->commit);
     size_t n = 0, i = 0;
-    for (const struct group *g = groups; g != NULL; g = g->next)
+    for (const struct group *g = groups; g != NULL; g = g->next) {
         n += g->n_txns;
+    }
     struct store_txn **txns = must_calloc(n, sizeof(*txns));
     for (struct group *g = groups; g != NULL; g = g->next) {
-        for (struct store_txn *t = g->txns; t != NULL; t = t->next)
+        for (struct store_txn *t = g->txns; t != NULL; t = t->next) {
             txns[i++] = t;
+        }
     }
-    while (i > 0)
+    while (i > 0) {
         txn_undo(txns[--i], &st->ix);
+    }
     free(txns);
     commit_resume(&st->commit);
 }
@@ -110,8 +116,9 @@ unsigned store_poll(struct store *st)
             undo_full(st);
             continue;
         }
-        if (ev == NULL)
+        if (ev == NULL) {
             break;
+        }
         n += ev->stage == STORE_WRITTEN ? deliver_written(ev->group) : deliver_done(st, ev->group);
     }
     return n + poll_jobs(st);
@@ -126,8 +133,9 @@ void front_step_write(struct store *st)
 
 void front_step_sync(struct store *st)
 {
-    if (st->log->ops->step_sync != NULL)
+    if (st->log->ops->step_sync != NULL) {
         st->log->ops->step_sync(st->log);
+    }
     upkeep_look(&st->upkeep);
     workers_step(&st->readers);
     workers_step(&st->helper);
@@ -172,8 +180,9 @@ uint64_t store_partition_bytes(struct store *st, uint32_t partition)
 bool store_range_at(struct store *st, uint32_t partition, size_t i, struct store_range *r)
 {
     const struct index_part *p = index_part(&st->ix, partition);
-    if (p == NULL || i >= p->n)
+    if (p == NULL || i >= p->n) {
         return false;
+    }
     const struct index_range *x = &p->ranges[i];
     *r = (struct store_range){.bucket = x->bucket,
                               .table = (enum store_table)x->table,
@@ -197,8 +206,9 @@ bool store_roll_due(struct store *st, int64_t now_mono_ns)
 {
     const struct index_bucket *b = index_bucket(&st->ix, st->ix.active);
     (void)now_mono_ns;
-    if (b->total >= st->conf.bucket_bytes)
+    if (b->total >= st->conf.bucket_bytes) {
         return true;
+    }
     /* Below a 64th of a bucket there is too little to win for a file of its own. */
     uint64_t dead = b->total > b->live ? b->total - b->live : 0;
     return b->total >= st->conf.bucket_bytes / 64 && b->total > 0 &&
@@ -231,8 +241,9 @@ enum werr store_tail(struct store *st, store_tail_fn fn, void *arg, struct werro
             struct batch_head h;
             struct slice batch;
             rc = batch_next(&row.value, false, &h, &batch, e);
-            if (rc == WERR_OK)
+            if (rc == WERR_OK) {
                 rc = fn(arg, row.partition, &h);
+            }
         }
     }
     bucket_scan_close(&s);
@@ -277,8 +288,9 @@ enum store_state store_state(struct store *st)
         werror_set(&st->reason, WERR_STORAGE_FULL, "a write met a full disk");
         return STORE_FULL;
     }
-    if (!st->upkeep.low)
+    if (!st->upkeep.low) {
         return STORE_READY;
+    }
     upkeep_stats(&st->upkeep, &s);
     werror_set(&st->reason, WERR_STORAGE_FULL, "%llu MiB free of %llu",
                (unsigned long long)(s.free_bytes >> 20), (unsigned long long)(s.total_bytes >> 20));
@@ -287,8 +299,9 @@ enum store_state store_state(struct store *st)
 
 const struct werror *store_state_reason(struct store *st)
 {
-    if (store_state(st) == STORE_READY)
+    if (store_state(st) == STORE_READY) {
         st->reason = (struct werror){0};
+    }
     return &st->reason;
 }
 
@@ -305,8 +318,9 @@ void store_stats(struct store *st, struct store_stats *s)
                               .reclaimed_bytes = st->gc.reclaimed_bytes,
                               .buckets = (uint32_t)st->ix.n_buckets,
                               .queued_bytes = st->queued_bytes};
-    for (size_t i = 0; i < st->ix.n_buckets; i++)
+    for (size_t i = 0; i < st->ix.n_buckets; i++) {
         s->live_bytes += st->ix.buckets[i].live;
+    }
     pthread_mutex_lock(&st->commit.mu);
     const struct commit_stats *c = &st->commit.stats;
     s->groups = c->groups;
@@ -406,8 +420,9 @@ static void free_all(struct store *st)
 static void drain(struct store *st)
 {
     while (store_poll(st) > 0 || st->pending > 0) {
-        if (st->pending == 0)
+        if (st->pending == 0) {
             continue;
+        }
         if (st->mode == FRONT_STEPPED) {
             front_step_write(st);
             front_step_sync(st);
@@ -420,8 +435,9 @@ static void drain(struct store *st)
 void store_close(struct store *st)
 {
     struct werror e;
-    if (st == NULL)
+    if (st == NULL) {
         return;
+    }
     st->closing = true;
     /* Reads that did not run yet, and those that completions start from now on, end as CLOSED. */
     workers_close(&st->readers);
@@ -429,8 +445,9 @@ void store_close(struct store *st)
     drain(st);
     stop_threads(st, false);
     if (commit_health(&st->commit, NULL) == COMMIT_RUN &&
-        upkeep_floor(&st->upkeep, true, &e) != WERR_OK && st->conf.log != NULL)
+        upkeep_floor(&st->upkeep, true, &e) != WERR_OK && st->conf.log != NULL) {
         st->conf.log(st->conf.log_arg, "floor_failed", e.text);
+    }
     free_all(st);
 }
 

@@ -30,8 +30,9 @@ struct fault_plan *fault_plan_new(void)
 
 void fault_plan_free(struct fault_plan *p)
 {
-    if (p == NULL)
+    if (p == NULL) {
         return;
+    }
     pthread_mutex_destroy(&p->mu);
     free(p);
 }
@@ -71,8 +72,9 @@ unsigned fault_fired(struct fault_plan *p)
 enum werr fault_sync(void *plan, bool *torn)
 {
     struct store_fault f;
-    if (!fault_fire(plan, FAULT_SYNC, &f))
+    if (!fault_fire(plan, FAULT_SYNC, &f)) {
         return WERR_OK;
+    }
     *torn = f.torn;
     return f.rc;
 }
@@ -106,8 +108,9 @@ static enum werr injected(enum werr rc, struct werror *e)
 static enum werr f_apply(struct kv *k, struct slice rep, struct werror *e)
 {
     struct store_fault f;
-    if (fault_fire(kv_of(k)->plan, FAULT_APPLY, &f))
+    if (fault_fire(kv_of(k)->plan, FAULT_APPLY, &f)) {
         return injected(f.rc, e);
+    }
     return kv_of(k)->inner->ops->apply(kv_of(k)->inner, rep, e);
 }
 
@@ -115,8 +118,9 @@ static enum werr f_get(struct kv *k, enum store_table t, struct slice key, struc
                        struct werror *e)
 {
     struct store_fault f;
-    if (fault_fire(kv_of(k)->plan, FAULT_READ, &f))
+    if (fault_fire(kv_of(k)->plan, FAULT_READ, &f)) {
         return injected(f.rc, e);
+    }
     return kv_of(k)->inner->ops->get(kv_of(k)->inner, t, key, out, e);
 }
 
@@ -124,15 +128,17 @@ static enum werr f_iter_open(struct kv *k, enum store_table t, struct slice lo, 
                              bool bulk, struct kv_iter **out, struct werror *e)
 {
     struct store_fault f;
-    if (fault_fire(kv_of(k)->plan, FAULT_READ, &f))
+    if (fault_fire(kv_of(k)->plan, FAULT_READ, &f)) {
         return injected(f.rc, e);
+    }
     struct kv_iter *it = must_calloc(1, sizeof(*it));
     it->kv = kv_of(k);
     enum werr rc = it->kv->inner->ops->iter_open(it->kv->inner, t, lo, hi, bulk, &it->inner, e);
-    if (rc != WERR_OK)
+    if (rc != WERR_OK) {
         free(it);
-    else
+    } else {
         *out = it;
+    }
     return rc;
 }
 
@@ -160,15 +166,17 @@ static bool f_iter_seek_floor(struct kv_iter *it, struct slice target, struct sl
 
 static enum werr f_iter_error(struct kv_iter *it, struct werror *e)
 {
-    if (it->failed)
+    if (it->failed) {
         return injected(it->rc, e);
+    }
     return it->kv->inner->ops->iter_error(it->inner, e);
 }
 
 static void f_iter_close(struct kv_iter *it)
 {
-    if (it == NULL)
+    if (it == NULL) {
         return;
+    }
     it->kv->inner->ops->iter_close(it->inner);
     free(it);
 }
@@ -263,21 +271,24 @@ struct fault_plan *fault_clog_plan(struct clog *wrapped)
 static void f_written(void *arg, uint64_t tag)
 {
     struct clog_fault *l = arg;
-    if (tag != HIDDEN_TAG)
+    if (tag != HIDDEN_TAG) {
         l->base.cb.written(l->base.cb_arg, tag);
+    }
 }
 
 static void f_appended(void *arg, uint64_t tag, enum werr rc, struct clog_pos pos)
 {
     struct clog_fault *l = arg;
     struct store_fault f;
-    if (tag == HIDDEN_TAG)
+    if (tag == HIDDEN_TAG) {
         return;
+    }
     bool fire = rc == WERR_OK && !l->own_sync && fault_fire(l->plan, FAULT_SYNC, &f);
     pthread_mutex_lock(&l->mu);
     l->broken = l->broken || fire;
-    if (l->broken && rc == WERR_OK && !l->own_sync)
+    if (l->broken && rc == WERR_OK && !l->own_sync) {
         rc = WERR_INDETERMINATE;
+    }
     pthread_mutex_unlock(&l->mu);
     l->base.cb.appended(l->base.cb_arg, tag, rc, pos);
 }
@@ -290,10 +301,12 @@ static enum werr f_append(struct clog *base, uint64_t tag, enum clog_kind kind, 
     pthread_mutex_lock(&l->mu);
     bool broken = l->broken, behind = l->full && pos.lsn != l->missing_lsn;
     pthread_mutex_unlock(&l->mu);
-    if (broken)
+    if (broken) {
         return WERR_INDETERMINATE;
-    if (behind)
+    }
+    if (behind) {
         return WERR_STORAGE_FULL;
+    }
     if (!fault_fire(l->plan, FAULT_APPEND, &f)) {
         l->full = false;
         return l->inner->ops->append(l->inner, tag, kind, pos, rec, lazy, more);
@@ -306,10 +319,11 @@ static enum werr f_append(struct clog *base, uint64_t tag, enum clog_kind kind, 
     pthread_mutex_lock(&l->mu);
     l->broken = true;
     pthread_mutex_unlock(&l->mu);
-    if (f.torn && l->torn != NULL)
+    if (f.torn && l->torn != NULL) {
         l->torn(l->inner, HIDDEN_TAG, pos, rec);
-    else if (f.torn)
+    } else if (f.torn) {
         (void)l->inner->ops->append(l->inner, HIDDEN_TAG, kind, pos, rec, false, false);
+    }
     return WERR_INDETERMINATE;
 }
 

@@ -23,8 +23,9 @@ struct memdisk *memdisk_new(void)
 
 void memdisk_free(struct memdisk *d)
 {
-    if (d == NULL)
+    if (d == NULL) {
         return;
+    }
     memlog_free(d->log);
     memkv_free(d->kv);
     fault_plan_free(d->plan);
@@ -38,8 +39,9 @@ void memdisk_crash(struct memdisk *d, unsigned keep)
 
 void memdisk_forget_tables(struct memdisk *d)
 {
-    if (!memlog_cut(d->log))
+    if (!memlog_cut(d->log)) {
         memkv_clear(d->kv);
+    }
 }
 
 void memdisk_log_limit(struct memdisk *d, uint64_t bytes)
@@ -50,8 +52,9 @@ void memdisk_log_limit(struct memdisk *d, uint64_t bytes)
 enum werr memdisk_apply(struct memdisk *d, uint64_t lsn, struct slice rec, struct werror *e)
 {
     enum werr rc = memkv_apply(d->kv, rec, e);
-    if (rc == WERR_OK)
+    if (rc == WERR_OK) {
         memlog_adopt(d->log, (struct clog_pos){0, lsn}, rec);
+    }
     return rc;
 }
 
@@ -61,11 +64,13 @@ enum werr store_open_mem(struct store **out, struct memdisk *d, enum store_mem_m
     bool threaded = mode == STORE_MEM_THREADED;
     struct memlog_hooks hooks = {.sync = fault_sync, .arg = d->plan};
     struct clog *log = NULL;
-    for (int kind = 0; kind < FAULT_KINDS; kind++)
+    for (int kind = 0; kind < FAULT_KINDS; kind++) {
         fault_plan_set(d->plan, &(struct store_fault){.kind = (enum fault_kind)kind});
+    }
     enum werr rc = memlog_open(d->log, threaded, &hooks, &log, e);
-    if (rc != WERR_OK)
+    if (rc != WERR_OK) {
         return rc;
+    }
     struct kv *kv = fault_kv(memkv_open(d->kv), d->plan);
     return front_open(out, kv, fault_clog(log, d->plan, true, memlog_torn),
                       threaded ? FRONT_THREADED : FRONT_STEPPED, conf, NULL, e);

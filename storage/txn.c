@@ -29,11 +29,13 @@ void txn_unref_batches(struct store_txn *t)
 
 void store_txn_free(struct store_txn *t)
 {
-    if (t == NULL)
+    if (t == NULL) {
         return;
+    }
     txn_unref_batches(t);
-    for (uint32_t i = 0; i < t->n_ops; i++)
+    for (uint32_t i = 0; i < t->n_ops; i++) {
         free(t->ops[i].saved);
+    }
     free(t->ops);
     buf_fini(&t->arena);
     free(t);
@@ -54,8 +56,9 @@ static uint32_t arena_put(struct store_txn *t, struct slice s)
 {
     uint32_t at = (uint32_t)t->arena.len;
     buf_put(&t->arena, s.p, s.n);
-    if (t->arena.failed)
+    if (t->arena.failed) {
         abort();
+    }
     t->bytes += s.n;
     return at;
 }
@@ -86,8 +89,9 @@ void txn_append(struct store_txn *t, enum store_table table, uint32_t partition,
     op->crc = h->crc;
     op->batch = batch;
     op->batch_bytes = (uint32_t)batch.n;
-    if (batch.owner != NULL)
+    if (batch.owner != NULL) {
         blob_ref(batch.owner);
+    }
     t->bytes += batch.n + LOG_KEY_BYTES;
 }
 
@@ -160,8 +164,9 @@ void txn_move(struct store_txn *t, uint32_t partition, const struct txn_move *m,
     op->batch = row;
     op->batch_bytes = (uint32_t)row.n;
     op->move = *m;
-    if (row.owner != NULL)
+    if (row.owner != NULL) {
         blob_ref(row.owner);
+    }
     t->bytes += row.n + LOG_KEY_BYTES;
 }
 
@@ -189,8 +194,9 @@ static void enter_start(struct store_txn *t, struct txn_op *op, struct index *ix
         p = index_part_make(ix, op->partition);
         p->start = p->next = op->base;
     } else {
-        if (!at && p != NULL && op->base > p->next)
+        if (!at && p != NULL && op->base > p->next) {
             op->base = p->next;
+        }
         if (at || p == NULL || op->base <= p->start) {
             op->kind = TXN_SKIP;
             return;
@@ -214,15 +220,17 @@ static void enter_roll(struct store_txn *t, struct txn_op *op, struct index *ix)
         const struct index_part *part = index_part(ix, p);
         /* Ranges of the active bucket are at the end, but moved ones may lie anywhere. */
         for (uint32_t i = 0; i < part->n; i++) {
-            if (part->ranges[i].bucket == ix->active)
+            if (part->ranges[i].bucket == ix->active) {
                 bucket_row_add(&row, p, &part->ranges[i]);
+            }
         }
     }
     struct meta_key k = meta_key_32(META_BUCKET, ix->active);
     txn_set_key(t, op, key_slice(&k));
     txn_set_value(t, op, buf_slice(&row));
-    if (row.failed)
+    if (row.failed) {
         abort();
+    }
     buf_fini(&row);
     index_roll(ix);
     op->bucket = ix->active;
@@ -289,8 +297,9 @@ static void enter_op(struct store_txn *t, struct txn_op *op, struct index *ix)
 
 void txn_enter(struct store_txn *t, struct index *ix)
 {
-    for (uint32_t i = 0; i < t->n_ops; i++)
+    for (uint32_t i = 0; i < t->n_ops; i++) {
         enter_op(t, &t->ops[i], ix);
+    }
 }
 
 static void undo_op(struct txn_op *op, struct index *ix)
@@ -326,6 +335,7 @@ static void undo_op(struct txn_op *op, struct index *ix)
 
 void txn_undo(struct store_txn *t, struct index *ix)
 {
-    for (uint32_t i = t->n_ops; i > 0; i--)
+    for (uint32_t i = t->n_ops; i > 0; i--) {
         undo_op(&t->ops[i - 1], ix);
+    }
 }

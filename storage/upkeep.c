@@ -41,15 +41,17 @@ void upkeep_changed(struct upkeep *u, bool bucket_ended)
     u->changed = true;
     u->urgent = u->urgent || bucket_ended;
     u->changed_mono_ns = now_ns;
-    if (first)
+    if (first) {
         pthread_cond_signal(&u->kick);
+    }
     pthread_mutex_unlock(&u->mu);
 }
 
 static uint64_t min_free(const struct upkeep *u, const struct kv_stats *s)
 {
-    if (u->min_free_conf != 0)
+    if (u->min_free_conf != 0) {
         return u->min_free_conf;
+    }
     return s->total_bytes / 20 > MIN_FREE_BYTES ? s->total_bytes / 20 : MIN_FREE_BYTES;
 }
 
@@ -68,14 +70,16 @@ void upkeep_look(struct upkeep *u)
     u->stats = s;
     u->have_stats = true;
     pthread_mutex_unlock(&u->mu);
-    if (was_low != u->low)
+    if (was_low != u->low) {
         u->wake(u->wake_arg);
+    }
 }
 
 enum werr upkeep_floor(struct upkeep *u, bool clean, struct werror *e)
 {
-    if (u->kv->ops->floor_write == NULL)
+    if (u->kv->ops->floor_write == NULL) {
         return WERR_OK;
+    }
     struct kv_floor f = {.seq = ++u->floor_seq, .clean = clean};
     struct commit *c = u->commit;
     memcpy(f.store_uuid, u->uuid, sizeof(f.store_uuid));
@@ -87,8 +91,9 @@ enum werr upkeep_floor(struct upkeep *u, bool clean, struct werror *e)
     pthread_mutex_unlock(&c->mu);
     f.marks = marks;
     enum werr rc = u->kv->ops->floor_write(u->kv, &f, e);
-    if (rc == WERR_OK)
+    if (rc == WERR_OK) {
         u->floored_seq = txn_seq;
+    }
     free(marks);
     return rc;
 }
@@ -103,12 +108,14 @@ static bool wait_due(struct upkeep *u, int64_t floor_ns, int64_t look_ns)
             idle_ns = idle_ns > floor_ns + APART_NS ? idle_ns : floor_ns + APART_NS;
             int64_t due_ns = floor_ns + SECOND_NS;
             due_ns = idle_ns < due_ns ? idle_ns : due_ns;
-            if (u->stop || u->urgent || now_ns >= due_ns)
+            if (u->stop || u->urgent || now_ns >= due_ns) {
                 return true;
+            }
             until_ns = due_ns < until_ns ? due_ns : until_ns;
         }
-        if (u->stop || now_ns >= until_ns)
+        if (u->stop || now_ns >= until_ns) {
             return false;
+        }
         struct timespec ts = store_mono_abs(until_ns);
         pthread_cond_timedwait(&u->kick, &u->mu, &ts);
     }
@@ -139,15 +146,17 @@ static void *upkeep_main(void *arg)
     pthread_mutex_lock(&u->mu);
     while (!u->stop) {
         bool due = wait_due(u, floor_ns, look_ns);
-        if (due)
+        if (due) {
             u->changed = u->urgent = false;
+        }
         pthread_mutex_unlock(&u->mu);
         struct werror e;
         int64_t now_ns = store_mono_ns();
         if (due) {
             floor_ns = now_ns;
-            if (upkeep_floor(u, false, &e) != WERR_OK)
+            if (upkeep_floor(u, false, &e) != WERR_OK) {
                 floor_failed(u, &e);
+            }
         } else {
             look_ns = now_ns;
             upkeep_look(u);
@@ -161,16 +170,18 @@ static void *upkeep_main(void *arg)
 enum werr upkeep_start(struct upkeep *u, struct werror *e)
 {
     int err = pthread_create(&u->thread, NULL, upkeep_main, u);
-    if (err != 0)
+    if (err != 0) {
         return werror_set(e, WERR_NOMEM, "cannot start the upkeep thread: %s", strerror(err));
+    }
     u->running = true;
     return WERR_OK;
 }
 
 void upkeep_stop(struct upkeep *u)
 {
-    if (!u->running)
+    if (!u->running) {
         return;
+    }
     pthread_mutex_lock(&u->mu);
     u->stop = true;
     pthread_cond_signal(&u->kick);

@@ -19,10 +19,11 @@ void job_list_push(struct job_list *l, struct job *j)
 {
     j->next = NULL;
     pthread_mutex_lock(&l->mu);
-    if (l->last != NULL)
+    if (l->last != NULL) {
         l->last->next = j;
-    else
+    } else {
         l->head = j;
+    }
     l->last = j;
     pthread_mutex_unlock(&l->mu);
 }
@@ -42,8 +43,9 @@ static struct job *pop(struct workers *w)
     struct job *j = w->head;
     if (j != NULL) {
         w->head = j->next;
-        if (w->head == NULL)
+        if (w->head == NULL) {
             w->last = NULL;
+        }
     }
     return j;
 }
@@ -80,8 +82,9 @@ enum werr workers_open(struct workers *w, unsigned n_threads, struct werror *e)
     w->threads = must_calloc(n_threads, sizeof(pthread_t));
     for (unsigned i = 0; i < n_threads; i++) {
         int err = pthread_create(&w->threads[i], NULL, worker_main, w);
-        if (err != 0)
+        if (err != 0) {
             return werror_set(e, WERR_NOMEM, "cannot start a reader thread: %s", strerror(err));
+        }
         w->n_threads++;
     }
     return WERR_OK;
@@ -95,10 +98,11 @@ void workers_push(struct workers *w, struct job *j)
     }
     j->next = NULL;
     pthread_mutex_lock(&w->mu);
-    if (w->last != NULL)
+    if (w->last != NULL) {
         w->last->next = j;
-    else
+    } else {
         w->head = j;
+    }
     w->last = j;
     pthread_cond_signal(&w->work);
     pthread_mutex_unlock(&w->mu);
@@ -110,24 +114,28 @@ void workers_step(struct workers *w)
         pthread_mutex_lock(&w->mu);
         struct job *j = pop(w);
         pthread_mutex_unlock(&w->mu);
-        if (j == NULL)
+        if (j == NULL) {
             return;
+        }
         run(w, j);
     }
 }
 
 void workers_close(struct workers *w)
 {
-    if (w->threads == NULL)
+    if (w->threads == NULL) {
         return;
+    }
     pthread_mutex_lock(&w->mu);
     w->stop = true;
     pthread_cond_broadcast(&w->work);
     pthread_mutex_unlock(&w->mu);
-    for (unsigned i = 0; i < w->n_threads; i++)
+    for (unsigned i = 0; i < w->n_threads; i++) {
         pthread_join(w->threads[i], NULL);
-    for (struct job *j = pop(w); j != NULL; j = pop(w))
+    }
+    for (struct job *j = pop(w); j != NULL; j = pop(w)) {
         job_list_push(w->finished, j);
+    }
     free(w->threads);
     w->threads = NULL;
     w->n_threads = 0;

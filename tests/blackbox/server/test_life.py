@@ -332,7 +332,8 @@ class ManyTopics(unittest.TestCase):
             took, each = time.monotonic() - t0, (memory() - before) / n
             print(f"\n{n} topics: {took:.2f} s, {each:.0f} bytes each")
             self.assertLess(took, 60)  # the bar is 10 s on a quiet machine: bench/, not here
-            self.assertLess(each, 2048)
+            if not os.environ.get("WEIR_SANITIZED"):  # shadow memory is not ours
+                self.assertLess(each, 2048)
             w.close()
         finally:
             server.stop()

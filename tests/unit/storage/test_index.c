@@ -215,11 +215,12 @@ static void random_op(struct store_txn *t, const struct index *ix, uint64_t *nex
 /* Whatever a run of txns did, taking it back newest first restores every number. */
 static void test_undo_restores_everything(void **state)
 {
+    static struct shape before[25][4]; /* large */
     (void)state;
     for (uint64_t seed = 1; seed <= 300; seed++) {
         struct index ix;
         struct store_txn *txns[24];
-        struct shape before[25][4], after;
+        struct shape after;
         uint64_t next[4] = {0}, x = seed * 7919;
         index_init(&ix, 0);
         for (int i = 0; i < 24; i++) {
