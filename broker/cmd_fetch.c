@@ -19,24 +19,58 @@ struct fetch {
     size_t charge;
 };
 
+static bool same_part(const struct core_piece *a, const struct core_piece *b)
+{
+    return a->tid == b->tid && a->p == b->p;
+}
+
+/* The first piece of its partition: it makes the entry. */
+static bool leads(const struct core_piece *p, size_t i)
+{
+    for (size_t k = 0; k < i; k++) {
+        if (same_part(&p[k], &p[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One entry with all pieces of p[i]'s partition. An error behind data is left out: it comes again
+ * once the client has read up to it. */
+static void put_entry(struct reply *r, struct core_piece *p, size_t i, size_t n)
+{
+    const struct frame_detail d[] = {{"log_start", NULL, p[i].log_start}, {"hw", NULL, p[i].hw}};
+    size_t bytes = 0;
+
+    for (size_t k = i; k < n; k++) {
+        bytes += same_part(&p[k], &p[i]) ? p[k].data.n : 0;
+    }
+    msg_put_fetch_part_head(&r->heads, p[i].tid, p[i].p, &p[i].err, d,
+                            p[i].err.code == WERR_OFFSET_OUT_OF_RANGE ? 2 : 0, p[i].hw,
+                            p[i].log_start, bytes);
+    for (size_t k = i; k < n; k++) {
+        if (same_part(&p[k], &p[i]) && p[k].data.n > 0) {
+            reply_data(r, p[k].data);
+            p[k].data = (struct bytes){NULL, NULL, 0}; /* the reply's now */
+        }
+    }
+}
+
 static void answer(struct fetch *f)
 {
-    struct core_fetch *rq = &f->rq;
-    size_t n = rq->n_pieces < REPLY_PARTS ? rq->n_pieces : REPLY_PARTS;
+    struct core_piece *p = f->rq.pieces;
+    size_t n = f->rq.n_pieces < REPLY_PARTS ? f->rq.n_pieces : REPLY_PARTS;
+    size_t entries = 0;
     struct reply r;
 
-    reply_init(&r);
-    (void)msg_begin_fetch_ok(&r.heads, f->corr, n);
     for (size_t i = 0; i < n; i++) {
-        struct core_piece *p = &rq->pieces[i];
-        const struct frame_detail d[] = {{"log_start", NULL, p->log_start}, {"hw", NULL, p->hw}};
-
-        msg_put_fetch_part_head(&r.heads, p->tid, p->p, &p->err, d,
-                                p->err.code == WERR_OFFSET_OUT_OF_RANGE ? 2 : 0, p->hw,
-                                p->log_start, p->data.n);
-        if (p->data.n > 0) {
-            reply_data(&r, p->data);
-            p->data = (struct bytes){NULL, NULL, 0}; /* the reply's now */
+        entries += leads(p, i);
+    }
+    reply_init(&r);
+    (void)msg_begin_fetch_ok(&r.heads, f->corr, entries);
+    for (size_t i = 0; i < n; i++) {
+        if (leads(p, i)) {
+            put_entry(&r, p, i, n);
         }
     }
     reply_send(&r, f->c);
