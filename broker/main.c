@@ -45,6 +45,7 @@ int main(int argc, char **argv)
         return code;
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write past a limit on file sizes fails; it must not kill */
     if (server_open(&srv, &conf, &e) != WERR_OK) {
         code = e.code == WERR_INVALID_CONFIG ? EXIT_CODE_USAGE : srv.exit_code;
         log_line(&srv.log, LOG_ERROR, "server", "start_refused", "code=%s why=\"%s\"",
