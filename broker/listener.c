@@ -69,7 +69,7 @@ static enum werr open_unix(struct listener *l, const char *path, struct werror *
 
 static void take_text(struct listener *l, const char *host, bool v6)
 {
-    struct sockaddr_storage a;
+    struct sockaddr_storage a = {0};
     socklen_t n = sizeof a;
     unsigned port = 0;
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 /* Zeroed memory for n things of size bytes; gives, caller frees with free(). Never NULL. */
-static inline void *must_calloc(size_t n, size_t size)
+__attribute__((returns_nonnull)) static inline void *must_calloc(size_t n, size_t size)
 {
     void *p = calloc(n ? n : 1, size ? size : 1);
     if (p == NULL) {
@@ -17,7 +17,7 @@ static inline void *must_calloc(size_t n, size_t size)
 }
 
 /* realloc to n things of size bytes; takes p, gives the result. Never NULL. */
-static inline void *must_realloc(void *p, size_t n, size_t size)
+__attribute__((returns_nonnull)) static inline void *must_realloc(void *p, size_t n, size_t size)
 {
     if (size != 0 && n > (size_t)-1 / size) {
         abort();
