@@ -450,17 +450,24 @@ static void close_core(struct server *srv)
     TAILQ_FOREACH (c, &srv->conns, all) {
         subs_close(c);
     }
-    core_flush(srv->core);
-    store_poll(srv->st);
-    flush_all(srv);
     store_close(srv->st);
-    srv->st = NULL;
     core_close(srv->core);
     flush_all(srv);
     while ((c = TAILQ_FIRST(&srv->conns)) != NULL) {
         conn_close(c, "shutdown");
     }
     reap(srv);
+}
+
+/*
+ * Nobody knows what the log holds now: closing the store could still change its files (RocksDB cuts
+ * off what a failed write left), and its threads may hang on the disk. Like kill -9: recovery
+ * decides what is true.
+ */
+static void leave_failed_store(struct server *srv)
+{
+    log_line(&srv->log, LOG_INFO, "server", "stopped", "code=%d", EXIT_CODE_STORAGE);
+    _exit(EXIT_CODE_STORAGE);
 }
 
 void server_close(struct server *srv)
@@ -470,6 +477,12 @@ void server_close(struct server *srv)
     }
     listeners_close(&srv->listeners);
     if (srv->core != NULL) {
+        core_flush(srv->core);
+        store_poll(srv->st);
+        flush_all(srv);
+        if (store_state(srv->st) == STORE_FAILED) {
+            leave_failed_store(srv);
+        }
         close_core(srv);
     } else if (srv->st != NULL) {
         store_close(srv->st);
