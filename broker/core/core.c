@@ -31,6 +31,7 @@ void core_log(const struct core *co, int level, const char *event, const char *f
         return;
     }
     va_start(ap, fmt);
+    /* NOLINTNEXTLINE(clang-analyzer-*): started one line above */
     vsnprintf(kv, sizeof kv, fmt, ap);
     va_end(ap);
     co->env.log(co->env.arg, level, event, kv);

@@ -177,6 +177,7 @@ static enum werr judge(struct core *co, struct attempt *a, bool *known, bool *wa
     if (rc != WERR_OK) {
         return rc;
     }
+    assert(a->dedupe != NULL);
     switch (window_judge(&a->dedupe->w, a->h.base_seq, a->h.count, &offset)) {
     case WINDOW_APPEND:
         return WERR_OK;

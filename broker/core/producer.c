@@ -192,6 +192,7 @@ static void named_free(struct core *co, struct named *n)
         LIST_REMOVE(d, of_named);
         d->named = NULL;
     }
+    /* NOLINTNEXTLINE(clang-analyzer-*): uthash frees its table with the last entry */
     HASH_DELETE(by_name, co->names_by_name, n);
     HASH_DELETE(by_pid, co->names_by_pid, n);
     free(n);

@@ -251,6 +251,7 @@ static void on_cold(struct store_read *r)
             wake_later(rd);
         }
     } else {
+        assert(rd != NULL); /* a reader that goes takes its rparts along */
         if (r->rc == WERR_OK && r->data != NULL && r->data->n > 0) {
             rp->data = (struct bytes){.owner = r->data, .p = r->data->p, .n = r->data->n};
             rd->holds = rp;

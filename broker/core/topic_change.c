@@ -385,6 +385,7 @@ void core_topic_change(struct core *co, struct core_topic_rq *rq)
     } else if (change_try(co, ch) != WERR_AGAIN) {
         change_answer(ch);
     }
+    /* NOLINTNEXTLINE(clang-analyzer-*): core->changes or core->jobs owns it now */
 }
 
 void topic_change_abort(struct core *co)

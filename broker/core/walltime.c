@@ -1,6 +1,6 @@
 #include "broker/core/walltime.h"
 
-static const int64_t JUMP_MS = 60 * 1000;
+static const int64_t JUMP_MS = 60000;
 static const int64_t STABLE_NS = INT64_C(3600) * 1000000000;
 static const int64_t NS_PER_MS = 1000000;
 
