@@ -14,7 +14,8 @@
 
 static const int64_t SECOND_NS = 1000000000;
 static const int64_t IDLE_NS = INT64_C(50) * 1000000;
-static const int64_t APART_NS = INT64_C(200) * 1000000; /* a trickle of records is not worth more syncs */
+static const int64_t APART_NS =
+    INT64_C(200) * 1000000; /* a trickle of records is not worth more syncs */
 static const uint64_t MIN_FREE_BYTES = UINT64_C(2) << 30;
 
 void upkeep_init(struct upkeep *u)
