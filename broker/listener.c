@@ -12,11 +12,16 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+/* The default function falls through switch labels, which clang does not like. */
+#define HASH_FUNCTION(key, n, hash) ((hash) = crc32c((key), (n)))
+#define uthash_fatal(msg) abort()
 #include <uthash.h>
 
 #include "broker/clock.h"
 #include "broker/peer.h"
 #include "broker/server.h"
+#include "proto/crc32c.h"
 
 enum {
     BACKLOG = 1024,
