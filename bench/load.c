@@ -75,7 +75,7 @@ void bench_remove(const char *dir)
     nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-uint64_t bench_dir_bytes(const char *dir)
+static uint64_t files_bytes(const char *dir, const char *suffix)
 {
     DIR *d = opendir(dir);
     const struct dirent *ent;
@@ -83,8 +83,10 @@ uint64_t bench_dir_bytes(const char *dir)
 
     while (d != NULL && (ent = readdir(d)) != NULL) {
         struct stat st;
+        size_t n = strlen(ent->d_name), m = strlen(suffix);
 
-        if (fstatat(dirfd(d), ent->d_name, &st, 0) == 0 && S_ISREG(st.st_mode)) {
+        if (n >= m && strcmp(ent->d_name + n - m, suffix) == 0 &&
+            fstatat(dirfd(d), ent->d_name, &st, 0) == 0 && S_ISREG(st.st_mode)) {
             sum += (uint64_t)st.st_size;
         }
     }
@@ -92,6 +94,16 @@ uint64_t bench_dir_bytes(const char *dir)
         closedir(d);
     }
     return sum;
+}
+
+uint64_t bench_dir_bytes(const char *dir)
+{
+    return files_bytes(dir, "");
+}
+
+uint64_t bench_log_bytes(const char *dir)
+{
+    return files_bytes(dir, ".log");
 }
 
 uint64_t bench_written(void)
@@ -134,23 +146,29 @@ static uint64_t next_random(struct bench *b)
     return b->random;
 }
 
+void bench_prepare(struct bench *b)
+{
+    if (b->pool != NULL) {
+        return;
+    }
+    b->random = 88172645463325252U;
+    b->pool = malloc(POOL_BYTES);
+    b->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (b->pool == NULL || b->wake_fd < 0) {
+        bench_die("no memory or descriptors");
+    }
+    for (size_t i = 0; i < POOL_BYTES; i += 8) {
+        uint64_t x = next_random(b);
+
+        memcpy(b->pool + i, &x, 8);
+    }
+}
+
 void bench_open(struct bench *b, const char *dir, struct store_conf conf)
 {
     struct werror e = {0};
 
-    if (b->pool == NULL) {
-        b->random = 88172645463325252U;
-        b->pool = malloc(POOL_BYTES);
-        b->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-        if (b->pool == NULL || b->wake_fd < 0) {
-            bench_die("no memory or descriptors");
-        }
-        for (size_t i = 0; i < POOL_BYTES; i += 8) {
-            uint64_t x = next_random(b);
-
-            memcpy(b->pool + i, &x, 8);
-        }
-    }
+    bench_prepare(b);
     b->dir = dir;
     b->in_flight = 0;
     b->rolling = false;
@@ -264,6 +282,7 @@ void bench_turn(struct bench *b, int wait_ms)
     }
     if (now_ns - b->gc_mono_ns > 1000000000) {
         b->gc_mono_ns = now_ns;
+        roll_if_due(b); /* a bucket that is mostly dead */
         store_gc(b->st, now_ns);
     }
     if (store_state(b->st) == STORE_FAILED) {

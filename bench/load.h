@@ -36,6 +36,8 @@ struct load_result {
 };
 
 int64_t bench_now_ns(void);
+/* Makes the random bytes (bench_open does it otherwise). */
+void bench_prepare(struct bench *b);
 /* Opens (creates) the store; ends the process with a message when it cannot. */
 void bench_open(struct bench *b, const char *dir, struct store_conf conf);
 void bench_close(struct bench *b);
@@ -53,6 +55,8 @@ void bench_settle(struct bench *b);
 uint64_t bench_written(void);
 /* Bytes of the plain files in a directory. */
 uint64_t bench_dir_bytes(const char *dir);
+/* Of its write-ahead logs alone. */
+uint64_t bench_log_bytes(const char *dir);
 void bench_remove(const char *dir);
 /* A fresh directory below `base`; gives, free(). Ends the process when it cannot. */
 char *bench_dir(const char *base);

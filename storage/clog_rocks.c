@@ -25,6 +25,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "storage/alloc.h"
@@ -35,10 +36,12 @@
 
 enum {
     BEST_GROUP_BYTES = 1 << 20,
-    MAX_RECORD_BYTES = 16 << 20,
+    MAX_RECORD_BYTES = 4 << 20,
     INLINE_BYTES = 256 << 10,
 };
-#define LAZY_NS ((int64_t)100 * 1000 * 1000)
+/* Records that nobody waits for share a sync; 100 ms are allowed. Moving survivors goes by steps of
+ * one such record, so the wait bounds how fast space comes back. */
+#define LAZY_NS ((int64_t)20 * 1000 * 1000)
 
 /* A record that was written and waits for its sync. */
 struct waiting {
@@ -62,6 +65,7 @@ struct clog_rocks {
     bool urgent;                 /* one of them is not lazy */
     bool syncing;                /* somebody is in a sync, or delivers its callbacks */
     bool stop, running;
+    uint64_t wal_bytes; /* size of wal_fd after the last write; committer */
     int wal_fd; /* what is in `head` lies in this file, or is synced; changes only while !syncing */
     enum werr failed;
     enum rocks_pipeline pipeline;
@@ -193,6 +197,7 @@ static bool wal_exists(const struct clog_rocks *cr, const char *name)
 static enum werr arm(struct clog_rocks *cr, const char *newest, struct werror *e)
 {
     char path[4096], *msg = NULL;
+    struct stat st;
     int fd, old_fd;
     enum werr rc;
 
@@ -203,9 +208,14 @@ static enum werr arm(struct clog_rocks *cr, const char *newest, struct werror *e
     }
     snprintf(path, sizeof path, "%s/%s", cr->rk->dir, newest);
     fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return werror_set(e, WERR_IO, "log file %.200s: %s", path, strerror(errno));
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        rc = werror_set(e, WERR_IO, "log file %.200s: %s", path, strerror(errno));
+        if (fd >= 0) {
+            close(fd);
+        }
+        return rc;
     }
+    cr->wal_bytes = (uint64_t)st.st_size;
     pthread_mutex_lock(&cr->mu);
     while (cr->syncing) {
         pthread_cond_wait(&cr->idle, &cr->mu);
@@ -244,12 +254,28 @@ static enum werr prepare(struct clog_rocks *cr, struct werror *e)
     return arm(cr, newest, e);
 }
 
+/*
+ * After a write: did the record go to the file that we sync? RocksDB may have begun another log on
+ * its own account (a table of metadata that outgrew its buffer, say). A file that did not grow by
+ * the record is the wrong one, and then everything is synced through RocksDB once, by arm().
+ */
+static bool went_to_wal(struct clog_rocks *cr, size_t n)
+{
+    struct stat st;
+    bool grew = fstat(cr->wal_fd, &st) == 0 && (uint64_t)st.st_size >= cr->wal_bytes + n;
+
+    cr->wal_bytes = grew ? (uint64_t)st.st_size : 0;
+    return grew;
+}
+
 static enum werr append(struct clog *l, uint64_t tag, enum clog_kind kind, struct clog_pos pos,
                         struct slice rec, bool lazy, bool more)
 {
     struct clog_rocks *cr = of(l);
     struct waiting *w;
     struct werror e;
+    char newest[32];
+    uint64_t unused;
     enum werr rc;
 
     (void)kind;
@@ -263,6 +289,10 @@ static enum werr append(struct clog *l, uint64_t tag, enum clog_kind kind, struc
         rc = write_record(cr, rec, &e);
     }
     cr->full = rc == WERR_STORAGE_FULL;
+    if (rc == WERR_OK && !went_to_wal(cr, rec.n)) {
+        rocks_newest_wal(cr->rk->dir, newest, sizeof newest, &unused);
+        rc = arm(cr, newest, &e) == WERR_OK ? WERR_OK : WERR_INDETERMINATE;
+    }
     if (cr->full) {
         return rc; /* RocksDB did not take it, and resumes by itself when there is space */
     }
