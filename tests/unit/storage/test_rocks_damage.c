@@ -364,12 +364,27 @@ static void forget_manifest(const char *dir)
     free(marks);
 }
 
+/*
+ * What the last 20 bytes say depends on when RocksDB moved its files: they may name a table, or
+ * only a move that can be repeated. So: refused, or everything acknowledged is there.
+ */
 static void test_manifest_shortened_unseen(void **state)
 {
     struct damage_case *c = use(state, &sealed);
+    struct store_conf conf = rocks_conf();
+    struct store *st = NULL;
+    struct werror e = {0};
+    enum werr rc;
 
     forget_manifest(c->dir);
     cut_file(c->dir, c->manifest, size_of(c->dir, c->manifest) - 20);
+    rc = store_open_rocks(&st, c->dir, &conf, &e);
+    if (rc == WERR_OK) {
+        store_close(st);
+        expect_clean_open(c);
+        return;
+    }
+    assert_int_equal(rc, WERR_DATA_LOSS);
     expect_refusal(c, NULL);
     expect_acceptance(c);
 }
