@@ -59,9 +59,10 @@ class Closed(Exception):
 
 
 class Wire:
-    def __init__(self, url, hello=True, timeout=20):
+    def __init__(self, url, hello=True, timeout=20, source=None):
         host, port = url.removeprefix("weir://").split(":")
-        self.sock = socket.create_connection((host, int(port)), timeout)
+        self.sock = socket.create_connection((host, int(port)), timeout,
+                                             (source, 0) if source else None)
         self.corr = 0
         self.notes = []
         self.answers = {}
