@@ -15,6 +15,7 @@ enum { FETCH_MAX = CONN_OUTPUT_HIGH, FETCH_CHARGE_MIN = 4 << 10 };
 struct fetch {
     struct core_fetch rq;
     struct conn *c;
+    LIST_ENTRY(fetch) of_conn;
     uint32_t corr;
     size_t charge;
 };
@@ -76,6 +77,14 @@ static void answer(struct fetch *f)
     reply_send(&r, f->c);
 }
 
+static void fetch_free(struct fetch *f)
+{
+    LIST_REMOVE(f, of_conn);
+    core_fetch_fini(&f->rq);
+    conn_finish(f->c, f->charge);
+    free(f);
+}
+
 static void fetch_done(struct core_fetch *rq)
 {
     struct fetch *f = rq->arg;
@@ -83,9 +92,16 @@ static void fetch_done(struct core_fetch *rq)
     if (f->c->state != CONN_CLOSED) {
         answer(f);
     }
-    core_fetch_fini(rq);
-    conn_finish(f->c, f->charge);
-    free(f);
+    fetch_free(f);
+}
+
+void fetches_cancel(struct conn *c)
+{
+    struct fetch *f;
+
+    while ((f = LIST_FIRST(&c->fetches)) != NULL) {
+        fetch_free(f);
+    }
 }
 
 enum werr cmd_fetch(struct cmd *m, struct werror *e)
@@ -114,6 +130,7 @@ enum werr cmd_fetch(struct cmd *m, struct werror *e)
     f->rq.done = fetch_done;
     f->rq.arg = f;
     conn_begin(m->c, f->charge);
+    LIST_INSERT_HEAD(&m->c->fetches, f, of_conn);
     core_fetch(m->srv->core, &f->rq);
     return WERR_OK;
 }

@@ -7,7 +7,8 @@
 
 #include "broker/session.h"
 
-enum { PAGE_DEFAULT = 1000 };
+/* An answer lists so many partitions at most: about 3 MB, whatever a peer asks for. */
+enum { PAGE_DEFAULT = 1000, PAGE_PARTITIONS = 128 << 10 };
 
 /* ---------------------------------------------------------------- METADATA */
 
@@ -35,6 +36,15 @@ static void put_unknown(struct buf *b, struct slice name)
     msg_put_topic_meta(b, name, 0, &e, NULL, 0, NULL, 0, NULL);
 }
 
+static void put_too_many(struct buf *b, struct slice name)
+{
+    struct werror e;
+
+    (void)werror_set(&e, WERR_TOO_LARGE, "over %d partitions in one answer: ask for fewer topics",
+                     PAGE_PARTITIONS);
+    msg_put_topic_meta(b, name, 0, &e, NULL, 0, NULL, 0, NULL);
+}
+
 /* An empty host tells the client to use the address it is connected to. */
 static size_t begin(struct conn *c, uint32_t corr, size_t n_topics)
 {
@@ -51,10 +61,11 @@ static void answer_all(struct conn *c, uint32_t corr, struct slice after, uint32
     uint32_t max = limit != 0 ? limit : PAGE_DEFAULT;
     struct slice next = {NULL, 0};
     struct core_topic *t = core_topic_after(co, after);
-    size_t n = 0, at;
+    size_t n = 0, parts = 0, at;
 
-    for (struct core_topic *u = t; u != NULL && n < max;
+    for (struct core_topic *u = t; u != NULL && n < max && parts < PAGE_PARTITIONS;
          u = core_topic_after(co, core_topic_name(u))) {
+        parts += core_topic_config(u)->partitions;
         n++;
     }
     at = begin(c, corr, n);
@@ -70,16 +81,19 @@ static void answer_all(struct conn *c, uint32_t corr, struct slice after, uint32
 static void answer_names(struct conn *c, uint32_t corr, struct mpread names, uint32_t n,
                          struct layout *l)
 {
-    size_t at = begin(c, corr, n);
+    size_t at = begin(c, corr, n), parts = 0;
 
     for (uint32_t i = 0; i < n; i++) {
         struct slice name = mpread_str(&names, LIMIT_FRAME);
         struct core_topic *t = core_topic_by_name(c->srv->core, name);
 
-        if (t != NULL) {
-            put_topic(conn_ctl(c), l, t);
-        } else {
+        if (t == NULL) {
             put_unknown(conn_ctl(c), name);
+        } else if (parts >= PAGE_PARTITIONS) {
+            put_too_many(conn_ctl(c), name);
+        } else {
+            put_topic(conn_ctl(c), l, t);
+            parts += core_topic_config(t)->partitions;
         }
     }
     msg_end_metadata_ok(conn_ctl(c), at, (struct slice){NULL, 0});

@@ -133,6 +133,7 @@ struct conn *conn_open(struct server *srv, int fd, const struct sockaddr_storage
     c->id = ++srv->next_conn_id;
     c->opened_mono_ns = clock_mono_ns();
     LIST_INIT(&c->subs);
+    LIST_INIT(&c->fetches);
     ev_io_init(&c->io, on_io, fd, EV_READ);
     ev_io_start(srv->loop, &c->io);
     TAILQ_INSERT_TAIL(&srv->conns, c, all);
@@ -149,7 +150,7 @@ void conn_begin(struct conn *c, size_t bytes)
 
 static void list_dead(struct conn *c)
 {
-    if (c->refs == 0 && !c->dead_listed) {
+    if (!c->dead_listed) {
         c->dead_listed = true;
         TAILQ_INSERT_TAIL(&c->srv->dead, c, dead_link);
         server_again(c->srv);
@@ -164,7 +165,9 @@ void conn_finish(struct conn *c, size_t bytes)
     c->inflight_bytes -= bytes;
     c->refs--;
     if (c->state == CONN_CLOSED) {
-        list_dead(c);
+        if (c->refs == 0) {
+            list_dead(c);
+        }
     } else if (was_stopped) {
         conn_resume(c);
     }
@@ -225,16 +228,33 @@ void conn_close(struct conn *c, const char *why)
     list_dead(c);
 }
 
-void conn_free(struct conn *c)
+/* Not in conn_close: that may run while a subscription delivers or a handler borrows the big frame.
+ */
+static void shed(struct conn *c)
 {
-    subs_close(c); /* not in conn_close: that may run while one of them delivers */
+    c->shed = true;
+    subs_close(c);
+    fetches_cancel(c);
     conn_drop_big(c);
     while (c->out_head < c->out_tail) {
         blob_unref(c->out[c->out_head++].data.owner);
     }
     free(c->out);
+    c->out = NULL;
+    c->out_cap = c->out_head = c->out_tail = 0;
     buf_fini(&c->in);
     buf_fini(&c->ctl);
+    c->in_at = 0;
+}
+
+void conn_reap(struct conn *c)
+{
+    if (!c->shed) {
+        shed(c);
+    }
+    if (c->refs > 0) {
+        return; /* its last request lists it again */
+    }
     c->magic = 0;
     free(c);
 }

@@ -20,6 +20,7 @@
 
 struct server;
 struct sub;
+struct fetch;
 
 enum {
     CONN_OUTPUT_HIGH = 1 << 20,  /* above: stop reading this socket, stop delivering */
@@ -72,12 +73,15 @@ struct conn {
     unsigned inflight; /* requests without an answer */
     size_t inflight_bytes;
     unsigned refs; /* requests that point here */
-    bool dirty, blocked, dead_listed;
-    bool starved; /* its next frame is a PRODUCE and the core takes none */
-    bool hungry;  /* waits for the budget of large frames */
-    bool again;   /* input lies here that its turn did not cover */
+    bool dirty, blocked;
+    bool dead_listed; /* on srv->dead: the next reap looks at it */
+    bool shed;        /* closed, and all it held but requests in flight is gone */
+    bool starved;     /* its next frame is a PRODUCE and the core takes none */
+    bool hungry;      /* waits for the budget of large frames */
+    bool again;       /* input lies here that its turn did not cover */
 
     LIST_HEAD(, sub) subs;
+    LIST_HEAD(, fetch) fetches; /* that wait */
     unsigned n_subs;
     TAILQ_ENTRY(conn) all, dirty_link, dead_link, starved_link, hungry_link, again_link, big_link;
 };
@@ -88,7 +92,11 @@ struct conn *conn_open(struct server *srv, int fd, const struct sockaddr_storage
 void conn_close(struct conn *c, const char *why);
 /* Once the output is flushed. */
 void conn_end(struct conn *c);
-void conn_free(struct conn *c); /* the server's reap */
+/*
+ * For the server's reap, when no callback is on the stack: a closed connection lets go of
+ * everything, and is freed once no request in flight refers to it.
+ */
+void conn_reap(struct conn *c);
 /*
  * Once a second for every connection: closes those that said no HELLO in time, that do not take
  * their last words, or whose peer is dead; releases the buffers of those that rest.

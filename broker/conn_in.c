@@ -88,6 +88,9 @@ void conn_unjam(struct server *srv, int64_t now_mono_ns)
 {
     struct conn *c = TAILQ_FIRST(&srv->bigs);
 
+    while (c != NULL && (c->state == CONN_CLOSED || c->big_have == c->big_total)) {
+        c = TAILQ_NEXT(c, big_link); /* that one waits for the disk, not for its peer */
+    }
     if (!TAILQ_EMPTY(&srv->hungry) && c != NULL &&
         now_mono_ns - srv->big_freed_mono_ns > (int64_t)JAM_MS * 1000000) {
         log_line(&srv->log, LOG_WARN, "conn", "input_full", "conn=%llu have=%zu of=%zu",

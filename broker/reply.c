@@ -20,6 +20,11 @@ void reply_send(struct reply *r, struct conn *c)
     frame_end(&r->heads, 0, r->data_bytes);
     if (r->heads.failed) {
         conn_close(c, "no_memory");
+        for (size_t i = 0; i < r->n; i++) {
+            blob_unref(r->part[i].data.owner);
+        }
+        buf_fini(&r->heads);
+        return;
     }
     for (size_t i = 0; i < r->n; i++) {
         buf_put(conn_ctl(c), r->heads.p + at, r->part[i].at - at);

@@ -157,7 +157,8 @@ static void reap(struct server *srv)
 
     while ((c = TAILQ_FIRST(&srv->dead)) != NULL) {
         TAILQ_REMOVE(&srv->dead, c, dead_link);
-        conn_free(c);
+        c->dead_listed = false;
+        conn_reap(c);
     }
 }
 
@@ -447,6 +448,7 @@ static void close_core(struct server *srv)
 {
     struct conn *c;
 
+    reap(srv); /* closed ones let go of their readers while there is a core */
     TAILQ_FOREACH (c, &srv->conns, all) {
         subs_close(c);
     }

@@ -50,8 +50,9 @@ enum werr cmd_topic_describe(struct cmd *m, struct werror *e);
 enum werr cmd_metrics(struct cmd *m, struct werror *e);
 
 /* Subscriptions of a connection (cmd_sub.c). */
-void subs_close(struct conn *c);    /* the connection ends */
-void subs_resume(struct conn *c);   /* its output drained */
-void subs_pump(struct server *srv); /* delivers what is ready, a turn's worth */
+void fetches_cancel(struct conn *c); /* the connection ends (cmd_fetch.c) */
+void subs_close(struct conn *c);     /* the connection ends */
+void subs_resume(struct conn *c);    /* its output drained */
+void subs_pump(struct server *srv);  /* delivers what is ready, a turn's worth */
 
 #endif

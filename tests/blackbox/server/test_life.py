@@ -13,7 +13,7 @@ import time
 import unittest
 
 from harness import Server, bin_dir, environment, main, sanitized
-from wire import CREATE, INIT_PRODUCER, METADATA, METRICS, PING, Closed, Refused, Wire, record, values
+from wire import CREATE, Closed, FETCH, INIT_PRODUCER, METADATA, METRICS, PING, Refused, SUBSCRIBE, Wire, record, values
 
 
 def run(*args, env=None, timeout=60):
@@ -103,6 +103,35 @@ class Restart(unittest.TestCase):
         r = w.produce(tid, 3, [record(b"k", b"1"), record(b"k", b"2")], pid=pid, epoch=epoch2, seq=0)
         self.assertEqual((r[0], r[3]), (0, 1))
         w.close()
+
+    def test_a_closed_peer_leaves_nothing(self):
+        """Its long-polls end with it, and stopping the server touches nothing of it any more."""
+        w = Wire(self.server.url)
+        tid = w.create("t")
+
+        def waiting():
+            return w.call(METRICS, ["weir_waiting_fetches"])[0][2]
+
+        for _ in range(3):
+            c = Wire(self.server.url)
+            c.call(SUBSCRIBE, [1, [[tid, 0, 0]], 1000, {}])
+            c.send(FETCH, [4000000000, 1000, 1000, [[tid, 0, 0, 1000]]])
+            c.call(PING, [])
+            self.assertEqual(waiting(), 1)
+            c.close()
+            until = time.monotonic() + 20
+            while waiting() > 0 and time.monotonic() < until:
+                pass
+            self.assertEqual(waiting(), 0)
+        c = Wire(self.server.url)
+        c.call(SUBSCRIBE, [1, [[tid, 0, 0]], 1000, {}])
+        c.send(FETCH, [4000000000, 1000, 1000, [[tid, 0, 0, 1000]]])
+        c.call(PING, [])
+        self.server.process.send_signal(signal.SIGTERM)
+        c.close()
+        w.close()
+        self.assertEqual(self.server.process.wait(20), 0)
+        self.server.start()
 
     def test_second_sigterm_is_immediate(self):
         w = Wire(self.server.url)
