@@ -253,7 +253,8 @@ void conn_reap(struct conn *c)
         shed(c);
     }
     if (c->refs > 0) {
-        return; /* its last request lists it again */
+        c->dead_listed = false; /* its last request lists it again */
+        return;
     }
     c->magic = 0;
     free(c);

@@ -157,7 +157,6 @@ static void reap(struct server *srv)
 
     while ((c = TAILQ_FIRST(&srv->dead)) != NULL) {
         TAILQ_REMOVE(&srv->dead, c, dead_link);
-        c->dead_listed = false;
         conn_reap(c);
     }
 }
