@@ -1,6 +1,7 @@
 /* weir-server: settings, then server_open, server_run, server_close. */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "broker/server.h"
 
@@ -34,6 +35,7 @@ int main(int argc, char **argv)
     static struct server srv;
     enum config_action action;
     struct werror e = {.code = WERR_OK};
+    char why[LOG_TEXT];
     int code;
 
     if (config_load(&conf, argc, argv, &action, &e) != WERR_OK) {
@@ -49,7 +51,7 @@ int main(int argc, char **argv)
     if (server_open(&srv, &conf, &e) != WERR_OK) {
         code = e.code == WERR_INVALID_CONFIG ? EXIT_CODE_USAGE : srv.exit_code;
         log_line(&srv.log, LOG_ERROR, "server", "start_refused", "code=%s why=\"%s\"",
-                 werr_name(e.code), e.text);
+                 werr_name(e.code), log_text(why, e.text, strlen(e.text)));
     } else {
         code = server_run(&srv);
     }

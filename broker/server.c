@@ -53,8 +53,10 @@ static void env_log(void *arg, int level, const char *event, const char *kv)
 static void store_log(void *arg, const char *event, const char *text)
 {
     struct server *srv = arg;
+    char quoted[LOG_TEXT];
 
-    log_line(&srv->log, LOG_WARN, "store", event, "text=\"%s\"", text);
+    log_line(&srv->log, LOG_WARN, "store", event, "text=\"%s\"",
+             log_text(quoted, text, strlen(text)));
 }
 
 /* Any thread. */
@@ -100,17 +102,20 @@ static void leave(struct server *srv, int code)
 static void check_store(struct server *srv)
 {
     enum store_state now = store_state(srv->st);
+    char quoted[LOG_TEXT];
 
     if (now != srv->seen_state && now == STORE_FULL) {
         log_line(&srv->log, LOG_ERROR, "store", "store_full", "why=\"%s\"",
-                 store_state_reason(srv->st)->text);
+                 log_text(quoted, store_state_reason(srv->st)->text,
+                          strlen(store_state_reason(srv->st)->text)));
     } else if (now != srv->seen_state && now == STORE_READY) {
         log_line(&srv->log, LOG_INFO, "store", "store_has_room", "%s", "");
     }
     srv->seen_state = now;
     if (now == STORE_FAILED && srv->exit_code != EXIT_CODE_STORAGE) {
         log_line(&srv->log, LOG_ERROR, "store", "store_failed", "why=\"%s\"",
-                 store_state_reason(srv->st)->text);
+                 log_text(quoted, store_state_reason(srv->st)->text,
+                          strlen(store_state_reason(srv->st)->text)));
         listeners_close(&srv->listeners);
         leave(srv, EXIT_CODE_STORAGE);
     }

@@ -108,7 +108,12 @@ static enum pumped send_batch(struct weir *w, struct part *part, struct outbatch
     if (rc != WERR_OK) {
         weir_error e = err_make(rc, "batch of %zu bytes: %s", b->image_bytes, werr_text(rc));
 
-        part_skip(part, b);
+        if (b->maybe_stored) {
+            part->reregister = true; /* its sequence may be taken: nobody else may use it */
+            part->recover = true;
+        } else {
+            part_skip(part, b);
+        }
         outbatch_give_up(w, b, &e);
         return PUMP_NEXT;
     }
