@@ -275,16 +275,22 @@ void bench_turn(struct bench *b, int wait_ms)
     struct pollfd p = {.fd = b->wake_fd, .events = POLLIN};
     int64_t now_ns = bench_now_ns();
     eventfd_t n;
+    bool busy;
 
     if (store_poll(b->st) == 0 && poll(&p, 1, wait_ms) == 1) {
         (void)eventfd_read(b->wake_fd, &n);
         store_poll(b->st);
     }
-    if (now_ns - b->gc_mono_ns > 1000000000) {
+    /* Once a second, and at once when the last pass has nothing more to do: a pass empties one
+     * bucket. */
+    busy = store_gc_busy(b->st);
+    if (now_ns - b->gc_mono_ns > 1000000000 || (b->gc_busy && !busy)) {
         b->gc_mono_ns = now_ns;
         roll_if_due(b); /* a bucket that is mostly dead */
         store_gc(b->st, now_ns);
+        busy = store_gc_busy(b->st);
     }
+    b->gc_busy = busy;
     if (store_state(b->st) == STORE_FAILED) {
         bench_die("store failed: %s", store_state_reason(b->st)->text);
     }

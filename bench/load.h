@@ -12,7 +12,7 @@ struct bench {
     int wake_fd;
     uint8_t *pool; /* random bytes: nothing here compresses */
     uint64_t random;
-    bool rolling;
+    bool rolling, gc_busy;
     int64_t gc_mono_ns;
     int64_t *lat_ns; /* of the batches since load_reset, in order of completion */
     size_t n_lat, cap_lat;
