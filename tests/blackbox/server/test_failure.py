@@ -13,7 +13,7 @@ import time
 import unittest
 
 from harness import SANITIZER, Server, bin_dir, environment, main
-from wire import (CREATE, DELETE, DELIVER, FETCH, GOING_AWAY, METRICS, PING, PRODUCE, SUBSCRIBE, Closed, Refused,
+from wire import (CREATE, DELETE, FETCH, GOING_AWAY, METRICS, PING, PRODUCE, SUBSCRIBE, Closed, Refused,
                   Wire, batch, record, values)
 
 RETRY, UNKNOWN = 1, 2  # classes
@@ -136,22 +136,24 @@ class Stopping(unittest.TestCase):
         w.close()
         s.stop()
 
-    def test_killed_reader_threads_at_any_moment(self):
-        """SIGTERM while reads of cold data are in the store's threads, many times."""
-        s = Server("--tail-cache", "0")
+    def test_reads_under_way(self):
+        """SIGTERM without a drain, while reads of cold data are in the store's threads."""
+        s = Server("--tail-cache", "0", "--drain-ms", "0")
         w = Wire(s.url)
         tid = w.create("t", partitions=1)
         for _ in range(20):
             w.produce(tid, 0, [record(None, b"x" * 50000)] * 10)
         w.close()
-        for i in range(10):
-            peers = [Wire(s.url) for _ in range(10)]
+        for i in range(5):
+            peers = [Wire(s.url) for _ in range(20)]
             for p in peers:
-                p.send(SUBSCRIBE, [1, [[tid, 0, 0]], 1 << 40, {"max_push": 1 << 20}])
+                for _ in range(10):
+                    p.send(FETCH, [0, 1, 1 << 20, [[tid, 0, 0, 1 << 20]]])
             for p in peers[:i]:
-                p.note(DELIVER)
+                p.frame()
             s.process.send_signal(signal.SIGTERM)
             self.assertEqual(s.process.wait(20), 0)
+            self.assertIsNone(SANITIZER.search(s.read_log()), s.read_log())
             for p in peers:
                 p.close()
             s.start()

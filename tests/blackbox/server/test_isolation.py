@@ -139,7 +139,7 @@ class BeforeHello(ServerCase):
 
 
 class Memory(ServerCase):
-    options = ("--input", "8M")
+    options = ("--input", "8M", "--tail-cache", "0")
 
     def test_answers_that_nobody_reads(self):
         """1,000 fetches of a megabyte each, from peers that do not read."""
