@@ -74,13 +74,16 @@ static enum werr open_unix(struct listener *l, const char *path, struct werror *
 
 static void take_text(struct listener *l, const char *host, bool v6)
 {
-    struct sockaddr_storage a = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } a = {.v6 = {0}};
     socklen_t n = sizeof a;
     unsigned port = 0;
 
-    if (getsockname(l->fd, (struct sockaddr *)&a, &n) == 0) {
-        port = a.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)(void *)&a)->sin6_port)
-                                       : ntohs(((struct sockaddr_in *)(void *)&a)->sin_port);
+    if (getsockname(l->fd, &a.any, &n) == 0) {
+        port = ntohs(a.any.sa_family == AF_INET6 ? a.v6.sin6_port : a.v4.sin_port);
     }
     snprintf(l->text, sizeof l->text, v6 ? "[%s]:%u" : "%s:%u", host, port);
 }
