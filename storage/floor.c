@@ -5,6 +5,7 @@
  */
 #include "storage/floor.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -94,6 +95,7 @@ enum werr floor_decode(struct slice bytes, struct kv_floor *f, struct floor_mark
     if (rc != WERR_OK) {
         return rc;
     }
+    assert(bytes.p != NULL); /* or its head would not have been right */
     p = bytes.p + OFF_BODY;
     n = be32(p + BODY_MARKS);
     if (be32(bytes.p + OFF_BODY_BYTES) != BODY_FIXED + (uint64_t)n * MARK_BYTES) {
