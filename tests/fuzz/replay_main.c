@@ -14,7 +14,7 @@ enum { MUTATIONS = 300, INPUT_BYTES = 1 << 16, PATH_BYTES = 1024 };
 
 static void run(const uint8_t *p, size_t n)
 {
-    uint8_t *exact = malloc(n == 0 ? 1 : n);
+    uint8_t *exact = calloc(1, n == 0 ? 1 : n);
 
     if (exact == NULL) {
         abort();
