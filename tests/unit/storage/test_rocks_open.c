@@ -1,4 +1,5 @@
 /* Opening a store: lock, versions, families, half-made stores, copies. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -254,6 +255,99 @@ static void test_bytes_come_back(void **state)
     tmp_dir_free(d);
 }
 
+/* Makes syncs of the log fail: its descriptor becomes one that cannot be synced. */
+static void break_sync(const char *dir)
+{
+    unsigned found = 0;
+
+    for (int fd = 3; fd < 512; fd++) {
+        char link[64], path[512];
+        ssize_t n;
+
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        n = readlink(link, path, sizeof path - 1);
+        path[n > 0 ? n : 0] = '\0';
+        if (n > 4 && strcmp(path + n - 4, ".log") == 0 && strstr(path, dir) == path &&
+            (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY) {
+            int bad = open(path, O_PATH); /* has a size, cannot be synced */
+
+            assert_int_equal(dup2(bad, fd), fd);
+            close(bad);
+            found++;
+        }
+    }
+    assert_true(found >= 1); /* the floor may be looking at the file as well */
+}
+
+static void test_failed_sync_is_final(void **state)
+{
+    struct tmp_dir *d = tmp_dir_new();
+    struct store *st = open_ok(d->path);
+    enum werr rc;
+    (void)state;
+
+    assert_int_equal(append_sync(st, TABLE_LOG_7D, 1, 1, 1000), WERR_OK);
+    break_sync(d->path);
+    assert_int_equal(append_sync(st, TABLE_LOG_7D, 1, 1, 1000), WERR_INDETERMINATE);
+    assert_int_equal(append_sync(st, TABLE_LOG_7D, 1, 1, 1000), WERR_INDETERMINATE);
+    assert_int_equal(store_state(st), STORE_FAILED);
+    store_close(st);
+    st = open_ok(d->path);
+    assert_true(read_all(st, 1, &rc) >= 1 && rc == WERR_OK);
+    assert_int_equal(append_sync(st, TABLE_LOG_7D, 1, 1, 1000), WERR_OK);
+    store_close(st);
+    tmp_dir_free(d);
+}
+
+/* Is a file of this name open for reading only? That is what syncs look like. */
+static bool syncs_go_to(const char *dir, const char *name)
+{
+    char want[400], link[64], path[512];
+
+    snprintf(want, sizeof want, "%s/%s", dir, name);
+    for (int fd = 3; fd < 512; fd++) {
+        ssize_t n;
+
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        n = readlink(link, path, sizeof path - 1);
+        path[n > 0 ? n : 0] = '\0';
+        if (strcmp(path, want) == 0 && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Metadata outgrows its memtable: RocksDB begins another log without being told to. */
+static void test_log_that_rocksdb_switched(void **state)
+{
+    struct tmp_dir *d = tmp_dir_new();
+    struct store_conf conf = rocks_conf();
+    struct store *st = NULL;
+    struct werror e = {0};
+    char before[32], after[32];
+    static uint8_t value[1 << 20];
+    (void)state;
+
+    conf.memory_bytes = 16 << 20;
+    assert_int_equal(store_open_rocks(&st, d->path, &conf, &e), WERR_OK);
+    assert_true(nth_file(d->path, ".log", 0, before, sizeof before));
+    for (uint8_t i = 0; i < 40; i++) {
+        struct store_txn *t = store_txn_new(st);
+        uint8_t key[2] = {META_TOPIC, i};
+
+        txn_put(t, TABLE_META, slice_of(key, sizeof key), slice_of(value, sizeof value));
+        store_submit(st, t, STORE_SYNC, false, NULL, NULL);
+        assert_int_equal(append_sync(st, TABLE_LOG_7D, 1, 1, 1000), WERR_OK);
+    }
+    assert_true(nth_file(d->path, ".log", 0, after, sizeof after));
+    assert_string_not_equal(before, after); /* or this test proves nothing */
+    assert_true(syncs_go_to(d->path, after));
+    store_close(st);
+    store_close(open_ok(d->path));
+    tmp_dir_free(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +359,8 @@ int main(void)
         cmocka_unit_test(test_half_made_store_is_finished),
         cmocka_unit_test(test_checkpoint_is_a_store),
         cmocka_unit_test(test_bytes_come_back),
+        cmocka_unit_test(test_failed_sync_is_final),
+        cmocka_unit_test(test_log_that_rocksdb_switched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
