@@ -200,6 +200,7 @@ static enum werr reclaim(struct kv *k, enum store_table t, struct slice lo, stru
         return rc;
     }
     wo = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(wo, 1); /* only the committer writes to the log */
     rocksdb_delete_range_cf(rk->db, wo, rk->cf[t], (const char *)lo.p, lo.n, (const char *)hi.p,
                             hi.n, &msg);
     rocksdb_writeoptions_destroy(wo);

@@ -81,18 +81,23 @@ enum werr upkeep_floor(struct upkeep *u, bool clean, struct werror *e)
     if (u->kv->ops->floor_write == NULL) {
         return WERR_OK;
     }
-    struct kv_floor f = {.seq = ++u->floor_seq, .clean = clean};
+    /* The number moves on only with success: a failed write must meet the same slot again, never
+     * the one that is still valid. */
+    struct kv_floor f = {.seq = u->floor_seq + 1, .clean = clean};
     struct commit *c = u->commit;
     memcpy(f.store_uuid, u->uuid, sizeof(f.store_uuid));
     pthread_mutex_lock(&c->mu);
     f.epoch = c->durable.epoch;
     f.lsn = c->durable.lsn;
     uint64_t txn_seq = c->durable_seq;
+    bool failed = c->health == COMMIT_FAILED;
     struct floor_mark *marks = marks_copy(&c->marks, &f.n_marks);
     pthread_mutex_unlock(&c->mu);
     f.marks = marks;
-    enum werr rc = u->kv->ops->floor_write(u->kv, &f, e);
-    if (rc == WERR_OK) {
+    /* After a failed sync the size of the log says nothing about what is on disk. */
+    enum werr rc = failed ? WERR_OK : u->kv->ops->floor_write(u->kv, &f, e);
+    if (rc == WERR_OK && !failed) {
+        u->floor_seq = f.seq;
         u->floored_seq = txn_seq;
     }
     free(marks);

@@ -21,10 +21,14 @@ enum { GROUP_BYTES = 4 << 20, FULL_RETRY_MS = 1000 };
 
 /* ---------------------------------------------------------------- jobs */
 
+static struct group *group_withdraw(struct core *co, enum werr rc);
+static void group_end(struct core *co, struct group *g, enum werr rc, const struct werror *e);
+
 static void on_stage(void *arg, enum store_stage stage, enum werr rc, const struct werror *e)
 {
     struct job *j = arg;
     struct core *co = j->co;
+    struct group *open = NULL;
 
     if (stage == STORE_DONE) {
         TAILQ_REMOVE(&co->jobs, j, link);
@@ -34,7 +38,17 @@ static void on_stage(void *arg, enum store_stage stage, enum werr rc, const stru
                      e != NULL ? e->text : "");
         }
     }
+    if (stage == STORE_DONE && rc == WERR_STORAGE_FULL) {
+        /* The store is back at the durable offsets already, and everything behind this job fails
+         * the same way: what is being gathered counts on offsets that will not come. Whatever kind
+         * of job is the first to tell. */
+        open = group_withdraw(co, rc);
+        co->settling = co->groups_in_flight > 0;
+    }
     j->run(j, stage, rc, e);
+    if (open != NULL) {
+        group_end(co, open, WERR_STORAGE_FULL, e);
+    }
     readers_wake(co);
 }
 
@@ -206,15 +220,10 @@ void group_drop(struct core *co, enum werr rc, const char *why)
 /* All state goes back before the first answer: an answer may bring the next request. */
 static void group_full(struct core *co, struct group *g, const struct werror *e)
 {
-    struct group *open = group_withdraw(co, WERR_STORAGE_FULL);
-
     co->settling = co->groups_in_flight > 0;
     retention_changed(co);
     take_back(co, g, WERR_STORAGE_FULL);
     group_end(co, g, WERR_STORAGE_FULL, e);
-    if (open != NULL) {
-        group_end(co, open, WERR_STORAGE_FULL, e);
-    }
 }
 
 static void group_run(struct job *j, enum store_stage stage, enum werr rc, const struct werror *e)
