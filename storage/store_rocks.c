@@ -134,7 +134,8 @@ static enum werr judge(struct opening *o, struct werror *e)
     enum werr rc = rocks_examine(o->dir, o->conf, &o->floor, &why);
 
     o->how.wal_mode = ROCKS_POINT;
-    if (rc == WERR_FORMAT_NEWER) {
+    if (rc == WERR_FORMAT_NEWER || rc == WERR_STORAGE_FULL || rc == WERR_NOMEM ||
+        rc == WERR_LOCKED) { /* it could not be examined: that says nothing about the data */
         *e = why;
         return rc;
     }

@@ -273,6 +273,9 @@ void fetch_fini(struct core *co); /* answers all with SHUTTING_DOWN */
 
 void retention_init(struct core *co);
 void retention_run(struct core *co);
+/* After appends: a full bucket ends at once, not within a second, or memory would not be bounded.
+ */
+void retention_roll_soon(struct core *co);
 void retention_changed(struct core *co); /* work was done: look again within a second */
 /*
  * The seam for groups: the lowest offset of a partition that retention must not pass because a

@@ -291,4 +291,5 @@ void group_submit(struct core *co)
     g->txn = NULL; /* the store's now */
     job_submit(co, &g->job, t, g->disk ? STORE_SYNC : STORE_LAZY, want_written);
     retention_changed(co);
+    retention_roll_soon(co);
 }

@@ -231,6 +231,15 @@ void retention_changed(struct core *co)
     }
 }
 
+void retention_roll_soon(struct core *co)
+{
+    const int64_t now_ns = core_mono_ns(co);
+
+    if (!co->roll_in_flight && co->upkeep_mono_ns > now_ns && store_roll_due(co->st, now_ns)) {
+        co->upkeep_mono_ns = now_ns;
+    }
+}
+
 void retention_run(struct core *co)
 {
     const int64_t now_ns = core_mono_ns(co);
