@@ -43,6 +43,8 @@ static void test_change_before_groups(void **state)
     assert_int_equal(alter1.err.code, WERR_STORAGE_FULL);
     assert_int_equal(flying->rq.err.code, WERR_STORAGE_FULL);
     assert_int_equal(open->rq.err.code, WERR_STORAGE_FULL);
+    sent_free(flying);
+    sent_free(open);
     world_fini(&w);
 }
 
