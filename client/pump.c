@@ -84,7 +84,8 @@ static bool connection_has_room(const struct weir *w, size_t bytes)
 /* Assigns the sequence and sends. */
 static enum pumped send_batch(struct weir *w, struct part *part, struct outbatch *b)
 {
-    const struct msg_produce m = {part->topic->tid, part->p, {NULL, b->bb.b.len}};
+    const struct msg_produce m = {
+        .tid = part->topic->tid, .p = part->p, .batch = {NULL, b->bb.b.len}};
     struct msg_produce with = m;
     enum werr rc;
 

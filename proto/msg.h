@@ -25,6 +25,14 @@ const char *msg_op_name(uint32_t op);        /* "?" for a number not in the tabl
 
 enum { WEIR_PROTO_VERSION = 1 };
 
+/* Who asks on behalf of a group. In FETCH and SUBSCRIBE: the argument `for` = [group, member,
+ * epoch]; group.n = 0: nobody, nil. */
+struct msg_who {
+    struct slice group;
+    struct slice member; /* 16 bytes */
+    uint64_t epoch;
+};
+
 /* ---- HELLO: [proto, client, version, {auth, data, ns, want[]}] ---- */
 struct msg_hello {
     uint32_t proto;
@@ -190,12 +198,14 @@ struct msg_produce {
     uint64_t tid;
     uint32_t p;
     struct slice batch;
+    int64_t deliver_at_ms; /* wall time; 0 = at once */
 };
 struct msg_produce_ok {
     bool has_offset;
     uint64_t base_offset;
     int64_t append_ms;
     uint32_t level, flags;
+    struct slice delay_id; /* n = 0: none; of a delayed batch, which has no offset yet */
 };
 /* Writes the frame up to and including the bin header; the caller appends or sends m->batch.n
  * bytes. */
@@ -207,8 +217,10 @@ enum werr msg_get_produce_ok(struct mpread *r, struct msg_produce_ok *m,
 
 /* ---- FETCH: [max_wait_ms, min_bytes, max_bytes, parts[[tid, p, offset, max, ?epoch]...], ?for] ->
  *      [[tid, p, ?err, hw, log_start, bin]...]
- * `for` = [group, member, member_epoch], reserved: anything but nil is UNSUPPORTED_FIELD. ---- */
+ * `for` = [group, member, member_epoch]: read as that member, which must have the partitions. ----
+ */
 struct msg_fetch {
+    struct msg_who who; /* group.n = 0: nobody */
     uint32_t max_wait_ms, min_bytes, max_bytes;
     struct mpread parts; /* msg_next_fetch_part, n_parts times */
     uint32_t n_parts;
@@ -247,6 +259,7 @@ enum werr msg_get_fetched(struct mpread *r, struct msg_fetched *f, struct werror
  * max_wait_ms}, ?for] -> [] CREDIT (notify, id = sub): [limit] SUB_UPDATE: [sub, add[[tid, p,
  * offset]...], drop[[tid, p]...]] -> []; both empty = unsubscribe ---- */
 struct msg_subscribe {
+    struct msg_who who; /* group.n = 0: nobody */
     uint32_t sub;
     struct mpread parts; /* msg_next_sub_part */
     uint32_t n_parts;

@@ -49,6 +49,22 @@ struct meta_key meta_key_32_64(enum meta_tag tag, uint32_t a, uint64_t b)
     return k;
 }
 
+struct meta_key meta_key_64(enum meta_tag tag, uint64_t a)
+{
+    struct meta_key k = meta_key(tag);
+    put_be64(k.p + 1, a);
+    k.n = 9;
+    return k;
+}
+
+struct meta_key meta_key_32_64_64(enum meta_tag tag, uint32_t a, uint64_t b, uint64_t c)
+{
+    struct meta_key k = meta_key_32_64(tag, a, b);
+    put_be64(k.p + 13, c);
+    k.n = 21;
+    return k;
+}
+
 struct meta_key log_meta_key(uint32_t bucket, uint32_t partition, uint64_t base_offset)
 {
     struct meta_key k = {.n = LOG_KEY_BYTES};

@@ -43,8 +43,11 @@ enum meta_tag {
     META_COUNTERS = 'c', /* "c"                -> next tid, next partition, next producer id */
     META_WINDOW = 'w',   /* w partition u32 | pid u64 -> dedupe window snapshot */
     META_PRODUCER = 'n', /* n name             -> named producer: pid, epoch */
-    META_GROUP = 'g',    /* reserved: groups, floors, leases */
-    META_TIMER = 'T',    /* reserved: T due | kind | ref */
+    META_GROUP = 'g', /* g gid u64          -> consumer group: name, mode, settings, generation */
+    META_GPART = 'p', /* p partition u32 | gid u64 -> position, owner, assignment epoch */
+    META_ACKED = 'k', /* k partition u32 | gid u64 | chunk u64 -> settled out of order */
+    META_LEASE = 'L', /* L partition u32 | gid u64 | lease u64 -> range, member, deadline */
+    META_RETRY = 'R', /* R partition u32 | gid u64 | offset u64 -> deliveries, due, reason */
 };
 
 /* True for the tables that hold batches (LOG_*, HOLD). */
@@ -58,13 +61,15 @@ bool meta_tag_is_own(uint8_t tag);
 
 /* A small key, built in place. */
 struct meta_key {
-    uint8_t p[17];
+    uint8_t p[21];
     uint8_t n;
 };
 struct meta_key meta_key(enum meta_tag tag);
 struct meta_key meta_key_32(enum meta_tag tag, uint32_t a);
 struct meta_key meta_key_32_32(enum meta_tag tag, uint32_t a, uint32_t b);
 struct meta_key meta_key_32_64(enum meta_tag tag, uint32_t a, uint64_t b);
+struct meta_key meta_key_64(enum meta_tag tag, uint64_t a);
+struct meta_key meta_key_32_64_64(enum meta_tag tag, uint32_t a, uint64_t b, uint64_t c);
 /* The log key of (bucket, partition, base_offset) in the same clothes. */
 struct meta_key log_meta_key(uint32_t bucket, uint32_t partition, uint64_t base_offset);
 /* Exclusive end of all rows of one bucket / of all keys that begin with k. */

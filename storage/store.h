@@ -114,6 +114,31 @@ struct store_find {
 };
 void store_find(struct store *st, struct store_find *f);
 
+/*
+ * Rows of META or DELAY with lo <= key < hi, asynchronous like store_read (hi.n = 0: to the end of
+ * the table). Sees every txn whose STORE_DONE was delivered before the call, and maybe later ones.
+ * The caller fills the first part, keeps lo and hi alive until fn ran, and owns `data` afterwards.
+ */
+struct store_rows {
+    enum store_table table;
+    struct slice lo, hi;
+    uint32_t max_rows, max_bytes; /* the first row comes even if it is larger */
+    void (*fn)(struct store_rows *r);
+    void *arg;
+
+    struct blob *data; /* rows back to back: key length u32, value length u32, key, value; NULL when
+                          there are none */
+    uint32_t n;        /* rows in it */
+    bool more;         /* a limit was met: there may be rows behind the last one */
+    enum werr rc;      /* WERR_OK, WERR_CORRUPT, WERR_IO, WERR_CLOSED */
+    struct werror err;
+    struct store_rows *next; /* the store's */
+};
+void store_rows(struct store *st, struct store_rows *r);
+/* Next row of `data`: start with *at = 0; false at the end. Views into data. */
+bool store_rows_next(const struct store_rows *r, size_t *at, struct slice *key,
+                     struct slice *value);
+
 /* Metadata, synchronous: for start-up and tests. Sees what is applied. */
 enum werr store_get(struct store *st, enum store_table t, struct slice key, struct buf *out,
                     struct werror *e) WEIR_NODISCARD;

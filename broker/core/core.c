@@ -9,13 +9,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "broker/core/core_impl.h"
+#include "broker/core/group_impl.h"
 #include "broker/core/mem.h"
 
 enum { DEFAULT_MAX_TOPICS = 100 * 1000, DEFAULT_MAX_PARTITIONS = 200 * 1000 };
 static const uint64_t DEFAULT_INFLIGHT_BYTES = UINT64_C(64) << 20;
 /* The metadata version stays a u53 and grows over restarts: epoch above, changes below. */
-enum { VERSION_EPOCH_SHIFT = 28 };
+enum { VERSION_EPOCH_SHIFT = 28, TIMERS_PER_TICK = 10000 };
 
 int64_t core_mono_ns(const struct core *co)
 {
@@ -97,6 +97,9 @@ enum werr core_open(struct core **out, const struct core_conf *conf, struct stor
     TAILQ_INIT(&co->wake);
     LIST_INIT(&co->readers);
     LIST_INIT(&co->colds);
+    LIST_INIT(&co->sessions);
+    TAILQ_INIT(&co->groups_dirty);
+    TAILQ_INIT(&co->gparts_dirty);
     set_defaults(co);
     tailcache_init(&co->tail, conf->tail_cache_bytes);
     walltime_init(&co->wall, core_mono_ns(co), env->wall_ms(env->arg));
@@ -149,7 +152,7 @@ void core_close(struct core *co)
         return;
     }
     co->closing = co->draining = true;
-    group_drop(co, WERR_SHUTTING_DOWN, werr_text(WERR_SHUTTING_DOWN));
+    flight_drop(co, WERR_SHUTTING_DOWN, werr_text(WERR_SHUTTING_DOWN));
     fetch_fini(co);
     topic_change_abort(co);
     close_jobs(co);
@@ -165,6 +168,7 @@ void core_close(struct core *co)
     }
     free(co->names);
     free(co->fetches);
+    timers_fini(&co->timers);
     free(co);
 }
 
@@ -172,21 +176,23 @@ void core_close(struct core *co)
 
 void core_flush(struct core *co)
 {
-    group_submit(co);
+    flight_submit(co);
     readers_wake(co);
-    group_submit(co); /* a reader's owner may have produced */
+    flight_submit(co); /* a reader's owner may have produced */
 }
 
 int64_t core_deadline_mono_ns(const struct core *co)
 {
-    const int64_t fetch_ns = fetch_deadline(co);
+    const int64_t fetch_ns = fetch_deadline(co), timer_ns = timers_next(&co->timers);
+    const int64_t first_ns = fetch_ns < timer_ns ? fetch_ns : timer_ns;
 
-    return fetch_ns < co->upkeep_mono_ns ? fetch_ns : co->upkeep_mono_ns;
+    return first_ns < co->upkeep_mono_ns ? first_ns : co->upkeep_mono_ns;
 }
 
 void core_tick(struct core *co)
 {
     fetch_expire(co, core_mono_ns(co));
+    (void)timers_run(&co->timers, core_mono_ns(co), TIMERS_PER_TICK);
     retention_run(co);
     core_flush(co);
 }
@@ -194,12 +200,12 @@ void core_tick(struct core *co)
 void core_drain(struct core *co)
 {
     co->draining = true;
-    group_submit(co);
+    flight_submit(co);
 }
 
 bool core_idle(const struct core *co)
 {
-    return co->group == NULL && TAILQ_EMPTY(&co->jobs) && co->changes == NULL &&
+    return co->flight == NULL && TAILQ_EMPTY(&co->jobs) && co->changes == NULL &&
            LIST_EMPTY(&co->colds);
 }
 

@@ -20,6 +20,7 @@
 #include "proto/buf.h"
 #include "proto/error.h"
 #include "proto/msg.h"
+#include "proto/msg_group.h"
 #include "storage/store.h"
 
 struct core;
@@ -113,12 +114,15 @@ void core_topic_change(struct core *co, struct core_topic_rq *rq);
 struct core_produce {
     uint64_t tid;
     uint32_t p;
-    struct bytes batch; /* writable until the call returns; the core takes its own reference */
+    struct bytes batch;    /* writable until the call returns; the core takes its own reference */
+    int64_t deliver_at_ms; /* wall time, at most 366 d ahead; 0 = at once. A delayed batch counts in
+                              a sequence of its own (docs/PROTOCOL.md) and gets no offset yet */
     void (*done)(struct core_produce *rq);
     void *arg;
 
-    struct werror err;              /* on error with details below */
-    struct msg_produce_ok ok;       /* on WERR_OK */
+    struct werror err;        /* on error with details below */
+    struct msg_produce_ok ok; /* on WERR_OK; a delay_id points into delay_text */
+    char delay_text[LIMIT_DELAY_ID];
     uint32_t expected_seq, got_seq; /* OUT_OF_ORDER_SEQ */
     struct core_produce *next;      /* the core's */
     uint64_t internal[2];           /* the core's */

@@ -15,8 +15,9 @@
 #define HASH_FUNCTION(key, n, hash) ((hash) = core_hash((key), (n)))
 #include <uthash.h>
 
-#include "broker/core/core.h"
+#include "broker/core/core_group.h"
 #include "broker/core/tailcache.h"
+#include "broker/core/timers.h"
 #include "broker/core/walltime.h"
 #include "broker/core/window.h"
 
@@ -40,7 +41,7 @@ struct part;
 struct rpart;
 struct named;
 struct change;
-struct group;
+struct flight;
 struct pid_wait;
 
 /* ---------------------------------------------------------------- jobs */
@@ -103,6 +104,13 @@ void dedupe_evict(struct core *co, unsigned n);
 /* ---------------------------------------------------------------- topics */
 
 LIST_HEAD(rpart_list, rpart);
+struct gpart;
+LIST_HEAD(gpart_list, gpart);
+TAILQ_HEAD(gpart_queue, gpart);
+struct core_group;
+TAILQ_HEAD(group_queue, core_group);
+struct core_session;
+LIST_HEAD(session_list, core_session);
 struct part {
     struct core_topic *topic;
     uint32_t p;  /* number inside the topic */
@@ -114,6 +122,7 @@ struct part {
     struct rpart_list waiting; /* readers at the high watermark */
     struct rpart_list busy;    /* the other readers */
     struct dedupe_list dedupes;
+    struct gpart_list groups; /* that read it */
 };
 
 struct core_topic {
@@ -180,8 +189,12 @@ bool producer_older(const struct core *co, uint64_t pid);
 /* Counters row as of now, into t. */
 void counters_put(struct core *co, struct store_txn *t);
 
-/* ---------------------------------------------------------------- groups of appends */
+/* ---------------------------------------------------------------- flights */
 
+/*
+ * A flight is what one turn of the loop submits together: appends of producers, batches that the
+ * core made itself, rows, and everybody who waits for them. One txn: all of it or nothing.
+ */
 struct append {
     struct part *part;
     struct dedupe *dedupe;   /* NULL: not idempotent */
@@ -191,7 +204,14 @@ struct append {
     uint32_t count;
     bool os; /* acknowledged when written */
 };
-struct group {
+/* Somebody who wants to hear how the open flight ends. run() is called once, with WERR_OK,
+ * STORAGE_FULL (nothing happened) or INDETERMINATE; w is run()'s to free. */
+struct waiter {
+    TAILQ_ENTRY(waiter) link;
+    void (*run)(struct waiter *w, enum werr rc, const struct werror *e);
+};
+TAILQ_HEAD(waiters, waiter);
+struct flight {
     struct job job;
     struct store_txn *txn;
     struct append *items;
@@ -199,13 +219,29 @@ struct group {
     uint64_t bytes;
     int64_t append_ms; /* one reading of the clock */
     bool disk, os;     /* has such items */
+    struct waiters waiters;
 };
-/* The open group, with room for `bytes` more. */
-struct group *group_open(struct core *co, uint64_t bytes);
-/* Submits the open group, if any. */
-void group_submit(struct core *co);
-/* Core_close: the open group was never submitted. */
-void group_drop(struct core *co, enum werr rc, const char *why);
+/* The open flight, with room for `bytes` more: submits a full one first. */
+struct flight *flight_open(struct core *co, uint64_t bytes);
+/*
+ * The txn of the open flight, to put rows into; never submits. STORE_SYNC: somebody waits for them.
+ * Rows put after flight_append in the same call chain share its fate.
+ */
+struct store_txn *flight_rows(struct core *co, enum store_sync sync);
+void flight_wait(struct core *co, struct waiter *w); /* takes w */
+/*
+ * Appends a batch that the core made: stamps it (it is a blob of its own; takes the reference).
+ * May submit a full flight first, so put the rows that belong to it afterwards. Returns its base
+ * offset; when the flight fails with STORAGE_FULL, the offset is taken back like any other.
+ */
+uint64_t flight_append(struct core *co, struct part *pt, struct blob *batch);
+/* Adds a stamped append to an open flight; takes the reference of item->batch. */
+void flight_add(struct core *co, struct flight *g, const struct append *item,
+                const struct batch_head *h);
+/* Submits the open flight, if any. */
+void flight_submit(struct core *co);
+/* Core_close: the open flight was never submitted. */
+void flight_drop(struct core *co, enum werr rc, const char *why);
 
 /* Runs rq->done and those of the duplicates that wait for it; rq leaves its partition's list. */
 void produce_answer(struct core *co, struct part *pt, struct core_produce *rq, enum werr rc,
@@ -277,10 +313,8 @@ void retention_run(struct core *co);
  */
 void retention_roll_soon(struct core *co);
 void retention_changed(struct core *co); /* work was done: look again within a second */
-/*
- * The seam for groups: the lowest offset of a partition that retention must not pass because a
- * group has not read it (SETTLED 14). UINT64_MAX = no hold. There are no groups yet.
- */
+/* The lowest offset of a partition that retention must not pass because a group that was seen in
+ * the last 7 days has not read it. UINT64_MAX = no hold. In hold.c. */
 uint64_t retention_hold_offset(const struct core *co, const struct part *pt);
 
 /* ---------------------------------------------------------------- the core */
@@ -312,9 +346,9 @@ struct core {
     bool pids_asked;
 
     struct jobs jobs;
-    struct group *group; /* open */
-    unsigned groups_in_flight;
-    bool settling; /* a group met a full disk: refuse until all before it are back */
+    struct flight *flight; /* open */
+    unsigned flights_out;
+    bool settling; /* a flight met a full disk: refuse until all before it are back */
     uint64_t inflight_bytes;
     unsigned finds;
     bool draining, failed, closing;
@@ -325,6 +359,19 @@ struct core {
     struct cold_list colds;
     struct core_fetch **fetches; /* heap by deadline */
     size_t n_fetches, cap_fetches;
+
+    struct timers timers;
+    struct core_group *groups;       /* by name hash */
+    struct core_group **group_names; /* sorted */
+    size_t n_groups, cap_groups;
+    uint64_t next_gid, next_lease;
+    struct session_list sessions;
+    struct group_queue groups_dirty; /* their row; see groups_write */
+    struct gpart_queue gparts_dirty;
+    struct core_group_stats gstats;
+    struct queue_core *queue_core; /* queue.c */
+    struct dlq_core *dlq;          /* dlq.c */
+    struct delay_core *delay;      /* delay.c */
 
     struct walltime wall;
     int64_t upkeep_mono_ns; /* next */

@@ -1,6 +1,6 @@
 /*
  * Happy path: find the partition, check the batch, judge its sequence, stamp it, add it to the open
- * group. The answer comes with the group's completion (group.c).
+ * flight. The answer comes with the flight's completion (flight.c).
  *
  * What can fail: the batch (never again), the sequence (see judge), and room: a refusal for want of
  * room is shared by every later sequence of that producer in that partition until all that were
@@ -54,8 +54,8 @@ static enum werr check_batch(struct attempt *a)
 }
 
 /*
- * Why nothing can be appended now; WERR_OK = it can. The store is asked once per group: what
- * changes in between shows in the group's outcome.
+ * Why nothing can be appended now; WERR_OK = it can. The store is asked once per flight: what
+ * changes in between shows in the flight's outcome.
  */
 static enum werr room(struct core *co, const struct attempt *a)
 {
@@ -65,7 +65,7 @@ static enum werr room(struct core *co, const struct attempt *a)
     if (a->part->topic->deleting) {
         /* Held like the others: the deletion may still fail. */
         werror_set(e, WERR_UNKNOWN_TOPIC, "the topic is being deleted");
-    } else if (co->settling || (co->group == NULL && store_state(co->st) == STORE_FULL)) {
+    } else if (co->settling || (co->flight == NULL && store_state(co->st) == STORE_FULL)) {
         const struct werror *why = store_state_reason(co->st);
         werror_set(e, WERR_STORAGE_FULL, "%s",
                    why != NULL && why->text[0] != '\0' ? why->text : werr_text(WERR_STORAGE_FULL));
@@ -220,15 +220,6 @@ static struct bytes own_batch(struct bytes b)
         .owner = copy, .p = copy != NULL ? copy->p : NULL, .n = copy != NULL ? b.n : 0};
 }
 
-static struct append *item_new(struct group *g)
-{
-    if (g->n == g->cap) {
-        g->cap = g->cap > 0 ? g->cap * 2 : 8;
-        g->items = core_realloc(g->items, g->cap, sizeof *g->items);
-    }
-    return &g->items[g->n++];
-}
-
 static void link_request(struct part *pt, struct core_produce *rq)
 {
     rq->next = NULL;
@@ -240,10 +231,8 @@ static void link_request(struct part *pt, struct core_produce *rq)
     pt->last = rq;
 }
 
-static void count_append(struct core *co, struct group *g, struct attempt *a, struct bytes batch)
+static void count_append(struct core *co, struct attempt *a, struct bytes batch)
 {
-    g->bytes += batch.n;
-    co->inflight_bytes += batch.n;
     co->stats.produce_records += a->h.count;
     co->stats.produce_bytes += batch.n;
     if (a->dedupe != NULL) {
@@ -263,7 +252,7 @@ static void count_append(struct core *co, struct group *g, struct attempt *a, st
 
 static void append(struct core *co, struct attempt *a, struct bytes batch)
 {
-    struct group *g = group_open(co, batch.n);
+    struct flight *g = flight_open(co, batch.n);
     struct part *pt = a->part;
     uint64_t stamped;
 
@@ -277,21 +266,16 @@ static void append(struct core *co, struct attempt *a, struct bytes batch)
     }
 #endif
     batch_stamp((uint8_t *)(uintptr_t)batch.p, stamped, a->h.append_ms, a->h.epoch);
-    pt->next += a->h.count;
-    pt->last_append_ms = a->h.append_ms;
-    txn_append(g->txn, part_table(pt->topic), pt->id, &a->h, batch);
-
-    const bool os = pt->topic->conf.durability == TOPIC_DURABILITY_OS;
-    *item_new(g) = (struct append){.part = pt,
-                                   .dedupe = a->dedupe,
-                                   .rq = a->rq,
-                                   .batch = batch,
-                                   .base = a->h.base_offset,
-                                   .count = a->h.count,
-                                   .os = os};
-    g->os = g->os || os;
-    g->disk = g->disk || !os;
-    count_append(co, g, a, batch);
+    flight_add(co, g,
+               &(struct append){.part = pt,
+                                .dedupe = a->dedupe,
+                                .rq = a->rq,
+                                .batch = batch,
+                                .base = a->h.base_offset,
+                                .count = a->h.count,
+                                .os = pt->topic->conf.durability == TOPIC_DURABILITY_OS},
+               &a->h);
+    count_append(co, a, batch);
     a->rq->ok = (struct msg_produce_ok){
         .has_offset = true, .base_offset = stamped, .append_ms = a->h.append_ms};
     a->rq->internal[0] = 0;

@@ -170,7 +170,7 @@ static void roll(struct core *co)
 {
     struct job *j = core_calloc(1, sizeof *j);
 
-    group_submit(co); /* the windows' batches lie in the bucket that ends */
+    flight_submit(co); /* the windows' batches lie in the bucket that ends */
     struct store_txn *t = dedupe_snapshot(co);
     txn_roll(t);
     j->run = roll_run;

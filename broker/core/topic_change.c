@@ -296,7 +296,7 @@ static enum werr start_delete(struct core *co, struct change *ch, struct core_to
     if (ch->dry_run) {
         return WERR_OK;
     }
-    group_submit(co); /* before the partitions go */
+    flight_submit(co); /* before the partitions go */
     ch->topic = t;
     hide(co, t, true);
     t->deleting = true;

@@ -81,7 +81,7 @@ static void test_tables(void **state)
         assert_int_equal(table_is_log((enum store_table)t), t != TABLE_META && t != TABLE_DELAY);
     assert_true(meta_tag_is_own(META_GAP));
     assert_false(meta_tag_is_own(META_TOPIC));
-    assert_false(meta_tag_is_own(META_TIMER));
+    assert_false(meta_tag_is_own(META_RETRY));
 }
 
 static void test_bucket_row(void **state)

@@ -1,0 +1,244 @@
+#ifndef WEIR_BROKER_CORE_GROUP_IMPL_H
+#define WEIR_BROKER_CORE_GROUP_IMPL_H
+/*
+ * What the files about groups share inside the core. Nothing outside broker/core (and its unit
+ * tests) includes this.
+ *
+ * Ownership, as a tree: core owns groups; a group owns its members and its gparts (what it knows of
+ * one partition); a gpart owns its queue state. Partitions link to the gparts that read them.
+ * Members link to their session, which belongs to the shell.
+ *
+ * Rows. Everything durable about a group is META_GROUP (the group), META_GPART (one per group and
+ * partition) and in queue mode META_ACKED, META_LEASE, META_RETRY. Memory is changed first and
+ * marked dirty; the rows are encoded when the flight is submitted, so that a thousand acks in one
+ * turn are one row. If the flight fails with STORAGE_FULL, whatever it wrote is marked for a full
+ * rewrite (gpart.rewrite), which the next flight of that gpart carries: memory stays ahead of the
+ * disk by work that is only ever repeated after a crash, never lost. Nothing was answered as done.
+ */
+#include "broker/core/core_group.h"
+#include "broker/core/core_impl.h"
+
+struct queue_part; /* queue.c */
+struct queue;      /* queue.c */
+
+/* ---------------------------------------------------------------- objects */
+
+struct core_session {
+    LIST_ENTRY(core_session) of_core;
+    struct core *co;
+    void (*news)(void *arg, enum core_session_news what);
+    void *arg;
+    struct member *member; /* NULL: not joined, or fenced */
+    bool changed_told;     /* SESSION_CHANGED was sent and no heartbeat came since */
+};
+
+struct member {
+    UT_hash_handle hh; /* by id in group->members */
+    uint8_t id[MSG_MEMBER_BYTES];
+    struct core_group *group;
+    struct core_session *session; /* NULL: away */
+    struct timer grace;           /* set while away */
+    struct timer processing;      /* log mode: max_processing_ms, set while it has undone work */
+    uint64_t epoch;               /* the generation it was last told */
+    int64_t since_ms;             /* wall time of the join */
+    int64_t heard_mono_ns;        /* last request in its name */
+    char (*topics)[LIMIT_NAME + 1];
+    uint32_t n_topics;
+    char client[64], address[64];
+    struct gpart_queue owned; /* log mode: partitions it has (by_owner) */
+    bool restored;            /* log mode: known from rows after a restart, not seen since.
+                                 Queue mode: only its leases are known; they run to their deadline */
+    bool told_stale;          /* log mode: the assignment it was told is not what it should be */
+    /* queue mode, the queue's: */
+    uint64_t leased;                     /* messages it holds */
+    LIST_HEAD(lease_list, lease) leases; /* of this member */
+    uint64_t attempt;                    /* the last one answered or being answered */
+    struct acquire *waiting;             /* its acquires that wait, oldest first */
+};
+
+/* What a group knows of one partition. */
+struct gpart {
+    UT_hash_handle hh; /* by partition id in group->parts */
+    uint32_t part_id;
+    struct part *part;
+    struct core_group *group;
+    LIST_ENTRY(gpart) of_part;
+    TAILQ_ENTRY(gpart) by_owner;
+    TAILQ_ENTRY(gpart) in_dirty; /* core->gparts_dirty */
+    bool dirty, rewrite;
+    uint32_t flights; /* flights under way that carry its rows: not to be freed before */
+    bool gone;        /* its topic was deleted, or the group: free it when flights == 0 */
+
+    /* log mode */
+    uint64_t committed; /* durable; also the start while committed_ms == 0 */
+    uint64_t pending;   /* the newest commit asked for, >= committed unless it was reset */
+    int64_t committed_ms;
+    char note[LIMIT_NOTE + 1];
+    uint64_t assign_epoch;
+    struct member *owner;  /* granted, durable once flights of it are over */
+    struct member *target; /* who shall have it */
+    bool granting;         /* the grant is on its way to the disk */
+    uint64_t handed_out;   /* next offset that was not yet delivered to the owner */
+
+    /* queue mode: floor = everything below is settled */
+    uint64_t floor;
+    struct queue_part *q;
+};
+
+struct core_group {
+    UT_hash_handle hh; /* by name */
+    struct core *co;
+    uint64_t gid;
+    enum msg_group_mode mode;
+    struct group_config conf; /* all keys set */
+    uint64_t generation;      /* counts joins and assignments; in the row before it is told */
+    uint64_t durable_generation;
+    int64_t created_ms;
+    int64_t seen_ms; /* wall time of the last contact: the unread guard */
+    int64_t start;   /* where it begins partitions that it meets for the first time */
+    struct member *members;
+    struct gpart *parts; /* hash by part_id, in order of meeting */
+    struct queue *queue; /* queue mode */
+    struct timer rebalance_soon;
+    struct timer resume; /* paused_until */
+    bool dirty;          /* its row */
+    bool deleting;
+    TAILQ_ENTRY(core_group) in_dirty;
+    uint32_t flights;
+    uint8_t name_n;
+    char name[LIMIT_NAME + 1];
+};
+
+/* ---------------------------------------------------------------- group.c: life and rows */
+
+enum werr group_load(struct core *co, struct werror *e) WEIR_NODISCARD; /* after dedupe_load */
+void group_fini(struct core *co); /* core_close: answers what waits (SHUTTING_DOWN), frees */
+struct core_group *group_find(struct core *co, struct slice name); /* not one being deleted */
+struct gpart *gpart_find(struct core_group *g, uint32_t part_id);
+/* The group's gpart of a partition, made with its start position when it is new (dirty then). */
+struct gpart *gpart_get(struct core_group *g, struct part *pt);
+bool group_paused(const struct core_group *g); /* paused_until_ms, by the steady wall time */
+/* Marks for the open flight (opens one). sync: somebody waits for the row. */
+void group_dirty(struct core_group *g, enum store_sync sync);
+void gpart_dirty(struct gpart *gp, enum store_sync sync);
+/* Puts the rows of all that is dirty into the open flight; flight_submit calls it. */
+void groups_write(struct core *co);
+/* Topic created, altered (more partitions) or about to be deleted / deleted: topic_change.c calls
+ * these. The rows of a topic's partitions go in the txn that deletes it. */
+void groups_topic_changed(struct core *co, struct core_topic *t);
+void groups_topic_rows_delete(struct core *co, struct core_topic *t, struct store_txn *txn);
+void groups_part_gone(struct core *co, struct part *pt); /* part_free: forget its gparts */
+void groups_part_raised(struct part *pt);                /* part_raise: new messages are visible */
+/* Keys of rows. */
+struct meta_key group_key(uint64_t gid);
+struct meta_key gpart_key(uint32_t part_id, uint64_t gid);
+
+/* ---------------------------------------------------------------- member.c: who is there */
+
+/* The member that `who` names, if it may act: WERR_OK, UNKNOWN_GROUP, UNKNOWN_MEMBER,
+ * FENCED_MEMBER (an epoch above the group's, or a member that was replaced). Notes the contact. */
+enum werr member_check(struct core *co, const struct msg_who *who, struct member **out,
+                       struct werror *e);
+struct member *member_find(struct core_group *g, const uint8_t id[MSG_MEMBER_BYTES]);
+/* Makes a member known from rows (restored = true). */
+struct member *member_restore(struct core_group *g, const uint8_t id[MSG_MEMBER_BYTES]);
+/* Ends a session for good: partitions and leases go back. fence: tell its connection. */
+void member_remove(struct member *m, const char *why, bool fence);
+void member_forget_if_idle(struct member *m); /* restored, without leases: free it */
+
+/* ---------------------------------------------------------------- rebalance.c */
+void rebalance(struct core_group *g); /* log mode: computes targets, grants what is free */
+
+/* ---------------------------------------------------------------- hold.c: the unread guard */
+void hold_run(struct core *co, int64_t now_ms); /* with retention: budgets, warnings */
+/* WERR_OK, or RETENTION_HELD that names the group, the budget and what is held. */
+enum werr hold_check_produce(struct core *co, const struct part *pt, struct werror *e);
+
+/* ---------------------------------------------------------------- queue.c and its parts */
+
+void queue_new(struct core_group *g); /* g->queue */
+void queue_free(struct core_group *g);
+void queue_part_new(struct gpart *gp); /* gp->q; gp->floor is set */
+void queue_part_free(struct gpart *gp);
+/* Rows META_ACKED, META_LEASE, META_RETRY of all queue groups, then positions the cursors. After
+ * groups and gparts were loaded. */
+enum werr queue_load(struct core *co, struct werror *e) WEIR_NODISCARD;
+/* Puts gp's changed rows into t (all of them when gp->rewrite). From groups_write. */
+void queue_write(struct gpart *gp, struct store_txn *t);
+/* How the flight that carried them ended. */
+void queue_written(struct gpart *gp, enum werr rc);
+void queue_rows_delete(uint32_t part_id, uint64_t gid, struct store_txn *t);
+/* The member's session ended: its leases end as failed deliveries (counted, available at once). */
+void queue_member_gone(struct member *m, const char *why);
+/* Acquires of a connection that is gone end without an answer (core_session_end). */
+void queue_session_gone(struct member *m);
+void queue_raised(struct gpart *gp);           /* new messages are visible */
+void queue_conf_changed(struct core_group *g); /* limits, pause, rate */
+void queue_reset(struct gpart *gp,
+                 uint64_t to); /* seek: forgets leases and retries, bumps epochs */
+void queue_paused(struct core_group *g, bool paused);
+struct queue_figures {
+    uint64_t next;                            /* first offset never handed out */
+    uint64_t leased, retrying, settled_above; /* messages */
+    uint64_t lag;                             /* not settled, below the high watermark */
+    uint64_t oldest_lease_ms;
+    const struct member *oldest_holder; /* NULL: no lease */
+};
+void queue_figures(struct gpart *gp, struct queue_figures *f);
+uint64_t queue_leased(const struct core_group *g);
+/* Why nothing is handed out now, as in msg_group_row.state; NULL: nothing is in the way. */
+const char *queue_blocked(const struct core_group *g);
+
+/* For dlq.c. A message whose deliveries are used up, or that was called dead. */
+struct dead_letter {
+    TAILQ_ENTRY(dead_letter) link;
+    struct gpart *gp; /* NULL: its gpart went away meanwhile, forget it */
+    uint64_t offset;
+    uint32_t attempts;
+    int64_t first_ms, last_ms; /* wall time of the first and the last delivery */
+    char reason[LIMIT_REASON + 1];
+};
+/* queue -> dlq: moves it when it can; takes d. Until then the message is dead: leased by nobody,
+ * with a durable row that says so (the caller wrote it). */
+void dlq_add(struct core *co, struct dead_letter *d);
+/* dlq -> queue: the copy is in the open flight; now settle the message in the same flight. */
+void queue_dead_moved(struct gpart *gp, uint64_t offset);
+/* dlq -> queue, for redrive: makes `offset` of a dead-letter gpart available at due (wall ms),
+ * once. false: it is settled, or on its way already. The queue hands out only such offsets of a
+ * dead-letter gpart, never on its own. */
+bool queue_offer(struct gpart *gp, uint64_t offset, int64_t due_ms);
+bool queue_settle_quietly(struct gpart *gp, uint64_t offset); /* purge; false: settled or leased */
+/* State of a message there; false: settled. */
+bool queue_state_of(struct gpart *gp, uint64_t offset, enum msg_dlq_state *state);
+bool gpart_is_dlq(const struct gpart *gp); /* its topic is called TOPIC~GROUP~dlq of this group */
+
+/* ---------------------------------------------------------------- dlq.c */
+void dlq_fini(struct core *co);
+
+/* ---------------------------------------------------------------- delay.c */
+/* core_produce with deliver_at_ms: checked like any batch, judged by its own sequence. */
+void delay_produce(struct core *co, struct core_produce *rq);
+enum werr delay_load(struct core *co, struct werror *e) WEIR_NODISCARD;
+void delay_fini(struct core *co);
+
+/* ---------------------------------------------------------------- part_read.c */
+
+/*
+ * Batches of a partition from the one that holds `offset` on: from the tail cache (fn runs before
+ * part_read returns) or from the store. Whole batches, about max_bytes, at least one.
+ */
+struct part_read {
+    struct part *part;
+    uint64_t offset;
+    uint32_t max_bytes;
+    void (*fn)(struct part_read *r); /* once, unless cancelled; r is its own to free */
+    void *arg;
+
+    struct bytes data; /* a reference, given; n = 0 on error */
+    struct werror err; /* OFFSET_OUT_OF_RANGE, CORRUPT, IO, UNKNOWN_TOPIC, ... */
+    void *internal;
+};
+void part_read(struct core *co, struct part_read *r);
+void part_read_cancel(struct part_read *r); /* fn will not run */
+
+#endif
