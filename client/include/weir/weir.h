@@ -142,19 +142,24 @@ typedef struct weir_send_options {
     int64_t timestamp_ms; /**< event time, 0 = now */
     const weir_header *headers;
     size_t n_headers; /**< up to 64, 16 KiB in all */
+    int64_t
+        delay_ms; /**< > 0: nobody sees the message before that time has passed (366 d at most) */
+    int64_t deliver_at_ms; /**< the same as a wall time, ms since 1970; 0 = at once */
 } weir_send_options;
-#define WEIR_SEND_OPTIONS                         \
-    {                                             \
-        sizeof(weir_send_options), -1, 0, NULL, 0 \
+#define WEIR_SEND_OPTIONS                               \
+    {                                                   \
+        sizeof(weir_send_options), -1, 0, NULL, 0, 0, 0 \
     }
 
 /** Where a message went. */
 typedef struct weir_receipt {
     weir_error error;
-    const char *topic; /**< borrowed for the callback */
-    int32_t partition; /**< -1 when it never got one */
-    int64_t offset;    /**< -1 when unknown (not done, or duplicate whose offset is forgotten) */
-    int64_t append_ms; /**< broker's time, ms since 1970 */
+    const char *topic;    /**< borrowed for the callback */
+    int32_t partition;    /**< -1 when it never got one */
+    int64_t offset;       /**< -1 when unknown (not done, or duplicate whose offset is forgotten) */
+    int64_t append_ms;    /**< broker's time, ms since 1970 */
+    const char *delay_id; /**< of a delayed message (offset is -1): for weir_schedule_cancel; else
+                             NULL; borrowed for the callback */
 } weir_receipt;
 typedef void (*weir_sent_fn)(void *user, const weir_receipt *r);
 
@@ -214,6 +219,7 @@ typedef struct weir_message {
     weir_bytes value;
     uint32_t deliveries;    /**< 1 = first time; counts in queue groups, else always 1 */
     weir_bytes raw_headers; /**< read with weir_message_header / weir_message_next_header */
+    const char *reason;     /**< queue groups: why the delivery before failed; NULL = none */
 } weir_message;
 
 /** What became of a message. */
@@ -225,11 +231,27 @@ typedef enum weir_verdict {
 } weir_verdict;
 
 /**
- * Starts reading a topic. Without a group (NULL): every message of every partition, from `start`,
- * in order per partition; positions are the caller's business. Groups are not available in this
- * version: a name gives WEIR_E_UNKNOWN_OP at the first weir_next.
- * @param options NULL, or "key=value ...": start=earliest|latest|OFFSET|@MS (default earliest),
- *                partitions=0,3,5 (default all), window_bytes (default 4 MiB), stop_at_end=1
+ * Starts reading. Without a group (NULL): every message of every partition, from `start`, in order
+ * per partition; positions are the caller's business.
+ *
+ * With a group, joining by name is all there is to do: the broker makes the group, hands out the
+ * partitions (log mode) or leases messages (queue mode), and takes them over when a member dies.
+ * Log mode: each partition belongs to one member and comes in order; messages given back with
+ * weir_done are committed, oldest first, in the background (commit=auto) or by weir_commit.
+ * Queue mode: any number of members share all partitions; each message must be given back with a
+ * verdict; WEIR_NACK comes again after the group's backoff, too many end in `TOPIC~GROUP~dlq`.
+ * No call is needed to stay a member: work as long as you like between two calls.
+ *
+ * @param topic   one name, or several separated by commas (with a group)
+ * @param options NULL, or "key=value ...": start=earliest|latest|OFFSET|@MS (default earliest; in a
+ *                group for a new one, no OFFSET), window_bytes (default 4 MiB).
+ *                Without a group: partitions=0,3,5 (default all), stop_at_end=1.
+ *                With a group: mode=log|queue (default log), member=32 hex digits (default random).
+ *                Log: commit=auto|manual, commit_ms (default 1000: pause between commits).
+ *                Queue: order=key|none (default none, fixed by the first member), prefetch
+ * (messages asked for at a time, default 16), lease_ms (default: as long as the session, up to the
+ * group's max_processing_ms), settle_ms (default 0: verdicts leave at the next weir_* call; more
+ * gathers them longer).
  * @return NULL only when out of memory; failures show in weir_next / weir_sub_error.  @blocks no
  */
 WEIR_API weir_sub *weir_subscribe(weir *w, const char *topic, const char *group,
@@ -243,8 +265,44 @@ WEIR_API weir_sub *weir_subscribe(weir *w, const char *topic, const char *group,
  * tells.
  */
 WEIR_API const weir_message *weir_next(weir_sub *s, int timeout_ms);
-/** Gives a message back. Without a group every verdict only frees it. NULL allowed. */
+/** Gives a message back. Without a group every verdict only frees it; in log mode WEIR_ACK lets the
+ * position pass it and any other verdict stops the subscription at it (it comes again to the next
+ * owner). NULL allowed. */
 WEIR_API void weir_done(const weir_message *m, weir_verdict v);
+/** The same with details. @param delay_ms WEIR_NACK: when it comes again; negative = the group's
+ * backoff. @param reason NACK, DEAD: up to 1,024 bytes, shown at the next delivery and in the
+ * dead-letter topic; NULL = none. */
+WEIR_API void weir_done_with(const weir_message *m, weir_verdict v, int64_t delay_ms,
+                             const char *reason);
+/** Queue mode: keeps the message, and its lease for ms more (0 = as at the start). */
+WEIR_API void weir_extend(const weir_message *m, int64_t ms);
+/**
+ * Queue mode: waits until every verdict is durable. Log mode: commits what was given back, and
+ * waits for it. @return DONE, or the first failure since the last call: WEIR_E_LEASE_LOST (another
+ * member may have got the message), WEIR_E_FENCED_MEMBER ...  @blocks up to timeout_ms
+ */
+WEIR_API weir_error weir_commit(weir_sub *s, int timeout_ms);
+
+/** Callback style: fn gets each message from inside weir_on_io and blocking weir_* calls instead of
+ * weir_next; it owes a weir_done, now or later. NULL = back to weir_next. */
+typedef void (*weir_message_fn)(void *user, weir_sub *s, const weir_message *m);
+WEIR_API void weir_on_message(weir_sub *s, weir_message_fn fn, void *user);
+/** Log mode: fn hears which partitions came and which go. For those that go, messages not yet given
+ * back may still be: what is done when fn returns is committed before the partition leaves. */
+typedef struct weir_partition_ref {
+    const char *topic; /**< borrowed for the callback */
+    int32_t partition;
+    int64_t offset; /**< gained: where it goes on */
+} weir_partition_ref;
+typedef void (*weir_assignment_fn)(void *user, weir_sub *s, const weir_partition_ref *gained,
+                                   size_t n_gained, const weir_partition_ref *lost, size_t n_lost);
+WEIR_API void weir_on_assignment(weir_sub *s, weir_assignment_fn fn, void *user);
+/** Queue mode: fn hears of every verdict that could not be kept (WEIR_E_LEASE_LOST ...). */
+typedef void (*weir_unsettled_fn)(void *user, weir_sub *s, const char *topic, int32_t partition,
+                                  int64_t offset, const weir_error *e);
+WEIR_API void weir_on_unsettled(weir_sub *s, weir_unsettled_fn fn, void *user);
+/** The fencing token: the member's epoch, for use in systems beyond the broker; 0 = not joined. */
+WEIR_API uint64_t weir_sub_epoch(const weir_sub *s);
 /** Why weir_next returned NULL: WEIR_OK (stopped, or end reached), WEIR_E_TIMEOUT (nothing came),
  * or the fatal error: WEIR_E_OFFSET_OUT_OF_RANGE (names what was lost), WEIR_E_UNKNOWN_TOPIC, ...
  */
@@ -256,7 +314,9 @@ WEIR_API weir_error weir_sub_position(const weir_sub *s, int32_t partition, int6
                                       int64_t *high);
 /** Makes weir_next return NULL from now on. Safe in callbacks and signal handlers. */
 WEIR_API void weir_stop(weir_sub *s);
-/** Ends the subscription and frees it and all its messages. NULL allowed. */
+/** Ends the subscription and frees it and all its messages. NULL allowed. In a group: sends what
+ * was given back, releases what was not (no penalty), leaves the group; nothing is waited for (call
+ * weir_commit before to be sure; weir_close waits). */
 WEIR_API void weir_unsubscribe(weir_sub *s);
 
 /** A header of a message by name; data NULL when absent. */
@@ -325,6 +385,104 @@ WEIR_API const char *weir_topic_config(const weir_topic *t, const char *key);
 WEIR_API void weir_topic_free(weir_topic *t);
 /** Names of all configuration keys, NULL at the end. @thread any */
 WEIR_API const char *const *weir_topic_config_keys(void);
+
+/* ---- groups ---- */
+
+typedef struct weir_group_info {
+    const char *name;
+    const char *mode;  /**< "log" or "queue" */
+    const char *state; /**< "active", "empty", "paused", "blocked: in-flight limit", ... */
+    uint32_t members, partitions;
+    uint64_t lag_messages, lag_ms; /**< not yet consumed, and the age of the oldest of them */
+    uint64_t in_flight;
+} weir_group_info;
+typedef struct weir_group_member_info {
+    const char *member, *client, *address; /**< member: 32 hex digits */
+    uint64_t epoch, in_flight;
+    uint32_t partitions;
+    int64_t since_ms;
+    int away; /**< its connection is lost; it is waited for */
+} weir_group_member_info;
+typedef struct weir_group_partition_info {
+    const char *topic;
+    int32_t partition;
+    const char *owner;      /**< member; NULL = nobody (or queue mode) */
+    int64_t position, next; /**< committed offset or floor; first never handed out */
+    int64_t log_start, high_watermark;
+    uint64_t lag_messages, lag_ms, in_flight, retrying;
+    uint64_t oldest_lease_ms;  /**< age of the oldest lease */
+    const char *oldest_holder; /**< its member; NULL = no lease */
+} weir_group_partition_info;
+/** A group as the broker describes it. Opaque; free with weir_group_free. */
+typedef struct weir_group weir_group;
+
+/** Calls fn for every group, by name; borrowed for the call. */
+WEIR_API weir_error weir_group_list(weir *w, void (*fn)(void *user, const weir_group_info *info),
+                                    void *user, int timeout_ms);
+WEIR_API weir_error weir_group_describe(weir *w, const char *group, weir_group **out,
+                                        int timeout_ms);
+WEIR_API const weir_group_info *weir_group_get_info(const weir_group *g);
+WEIR_API int64_t weir_group_created_ms(const weir_group *g);
+/** i-th member or partition; NULL past the last. Borrowed from g. */
+WEIR_API const weir_group_member_info *weir_group_member(const weir_group *g, size_t i);
+WEIR_API const weir_group_partition_info *weir_group_partition(const weir_group *g, size_t i);
+/** A setting as text; NULL when the key is unknown. */
+WEIR_API const char *weir_group_config(const weir_group *g, const char *key);
+WEIR_API void weir_group_free(weir_group *g);
+/** Names of all settings, NULL at the end. @thread any */
+WEIR_API const char *const *weir_group_config_keys(void);
+/** @param config "max_rate=500 max_deliver=5 paused_until=0 ..."; WEIR_DRY_RUN allowed.
+ *  @param out NULL, or gets the group as it is afterwards. */
+WEIR_API weir_error weir_group_alter(weir *w, const char *group, const char *config, unsigned flags,
+                                     weir_group **out, int timeout_ms);
+enum { WEIR_FORCE = 2 }; /**< flag: even though members are live; they are fenced */
+WEIR_API weir_error weir_group_delete(weir *w, const char *group, unsigned flags, int timeout_ms);
+/** Moves positions. All or nothing. @param to offsets within [log start, high watermark]; `from` is
+ * filled with the old positions. Flags: WEIR_DRY_RUN, WEIR_FORCE. */
+typedef struct weir_seek {
+    const char *topic;
+    int32_t partition;
+    int64_t to, from;
+} weir_seek;
+WEIR_API weir_error weir_group_seek(weir *w, const char *group, weir_seek *seeks, size_t n,
+                                    unsigned flags, int timeout_ms);
+
+/* ---- dead letters: topics called TOPIC~GROUP~dlq, read them like any other ---- */
+
+/** What is still there of one partition: state 0 = dead, 1 = redriven and waiting, 2 = with a
+ * worker.
+ */
+WEIR_API weir_error weir_dlq_list(weir *w, const char *dlq_topic, int32_t partition,
+                                  void (*fn)(void *user, int64_t first, int64_t last, int state),
+                                  void *user, int timeout_ms);
+typedef struct weir_span {
+    int32_t partition;
+    int64_t first, last; /**< inclusive */
+} weir_span;
+/** Gives dead messages back to their group, `rate` a second (0 = 100). Safe to repeat. */
+WEIR_API weir_error weir_dlq_redrive(weir *w, const char *dlq_topic, const weir_span *spans,
+                                     size_t n, uint32_t rate, unsigned flags, uint64_t *moved,
+                                     uint64_t *skipped, int timeout_ms);
+WEIR_API weir_error weir_dlq_purge(weir *w, const char *dlq_topic, const weir_span *spans, size_t n,
+                                   unsigned flags, uint64_t *moved, uint64_t *skipped,
+                                   int timeout_ms);
+
+/* ---- delayed messages ---- */
+
+enum { WEIR_CANCELLED = 0, WEIR_DELIVERED = 1, WEIR_NOT_SCHEDULED = 2 };
+/** @param ids from weir_receipt.delay_id or weir_schedule_list; status[i] as above. */
+WEIR_API weir_error weir_schedule_cancel(weir *w, const char *topic, const char *const *ids,
+                                         size_t n, int *status, int timeout_ms);
+typedef struct weir_scheduled {
+    const char *id; /**< of a batch; its messages are id.0 ... id.(messages - 1) */
+    int32_t partition;
+    int64_t due_ms;
+    uint32_t messages, bytes;
+} weir_scheduled;
+/** Calls fn for what waits, in order of due time, until it returns 0. */
+WEIR_API weir_error weir_schedule_list(weir *w, const char *topic,
+                                       int (*fn)(void *user, const weir_scheduled *s), void *user,
+                                       int timeout_ms);
 
 #define WEIR_OFFSET_START (-1) /**< log start */
 #define WEIR_OFFSET_END (-2)   /**< high watermark */
