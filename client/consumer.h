@@ -62,7 +62,7 @@ struct weir_sub {
     TAILQ_ENTRY(weir_sub) link;
     struct weir *w;
     struct topic *topic; /* NULL: failed from the start */
-    char name[LIMIT_NAME + 1];
+    char name[LIMIT_TOPIC_NAME + 1];
     struct sub_options opt;
     enum sub_state state;
     weir_error error;      /* FAILED: why */

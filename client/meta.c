@@ -86,7 +86,7 @@ struct topic *meta_topic(struct meta *m, const char *name, size_t len)
         return t;
     }
     hash = crc32c(name, len);
-    if (len > LIMIT_NAME || (m->n_topics >= m->n_buckets && !grow(m))) {
+    if (len > LIMIT_TOPIC_NAME || (m->n_topics >= m->n_buckets && !grow(m))) {
         return NULL;
     }
     t = calloc(1, sizeof *t);

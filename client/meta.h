@@ -20,7 +20,7 @@ enum topic_state {
 };
 
 struct topic {
-    char name[LIMIT_NAME + 1];
+    char name[LIMIT_TOPIC_NAME + 1];
     uint32_t name_len;
     uint32_t hash;
     struct topic *next_in_bucket;

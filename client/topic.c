@@ -14,7 +14,7 @@ struct config_text {
 };
 
 struct weir_topic {
-    char name[LIMIT_NAME + 1];
+    char name[LIMIT_TOPIC_NAME + 1];
     uint64_t tid;
     int64_t created_ms;
     int32_t partitions;
@@ -57,7 +57,7 @@ static weir_topic *topic_new(struct slice name, uint64_t tid, const struct topic
     weir_topic *t = calloc(1, sizeof *t);
 
     if (t) {
-        snprintf(t->name, sizeof t->name, "%.*s", (int)(name.n < LIMIT_NAME ? name.n : LIMIT_NAME),
+        snprintf(t->name, sizeof t->name, "%.*s", (int)(name.n < LIMIT_TOPIC_NAME ? name.n : LIMIT_TOPIC_NAME),
                  (const char *)name.p);
         t->tid = tid;
         t->partitions = (int32_t)conf->partitions;
@@ -303,7 +303,7 @@ static bool list_page(struct call *c, void (*fn)(void *user, const weir_topic *t
         c->w->in_callback = false;
         weir_topic_free(t);
     }
-    if (ok.next.n > LIMIT_NAME ||
+    if (ok.next.n > LIMIT_TOPIC_NAME ||
         (ok.next.n > 0 && strncmp((const char *)ok.next.p, next, ok.next.n) == 0 &&
          next[ok.next.n] == 0)) {
         werror_set(&e, WERR_MALFORMED, "metadata: the listing does not advance");
@@ -320,7 +320,7 @@ weir_error weir_topic_list(weir *w, void (*fn)(void *user, const weir_topic *t),
                            int timeout_ms)
 {
     struct call c;
-    char next[LIMIT_NAME + 1] = "";
+    char next[LIMIT_TOPIC_NAME + 1] = "";
     bool more = call_begin(&c, w, true, timeout_ms);
 
     if (more && !fn) {

@@ -18,6 +18,7 @@ enum {
     LIMIT_HEADERS = 64,
     LIMIT_HEADER_BYTES = 16 << 10,
     LIMIT_NAME = 100,
+    LIMIT_TOPIC_NAME = 2 * LIMIT_NAME + 5, /* TOPIC~GROUP~dlq, made by the broker */
     LIMIT_META_PAIRS = 16,
     LIMIT_META_BYTES = 1 << 10,
     LIMIT_DETAIL_TEXT = 256,

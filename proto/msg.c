@@ -134,9 +134,11 @@ enum werr read_item_error(struct mpread *r, struct werror *err, enum werr_class 
 
 enum werr name_check(struct slice name, bool internal, struct werror *e)
 {
-    if (name.n == 0 || name.n > LIMIT_NAME) {
-        return werror_set(e, WERR_INVALID_CONFIG, "name of %zu characters, want 1 to %d", name.n,
-                          LIMIT_NAME);
+    const size_t max = internal ? LIMIT_TOPIC_NAME : LIMIT_NAME;
+
+    if (name.n == 0 || name.n > max) {
+        return werror_set(e, WERR_INVALID_CONFIG, "name of %zu characters, want 1 to %zu", name.n,
+                          max);
     }
     for (size_t i = 0; i < name.n; i++) {
         uint8_t c = name.p[i];

@@ -406,7 +406,7 @@ enum werr msg_get_metric(struct mpread *r, struct slice *name, struct slice *lab
                          struct slice *label_value, uint64_t *value,
                          struct werror *e) WEIR_NODISCARD;
 
-/* [A-Za-z0-9._-]{1,100}; '~' only when `internal`. Error names the offending character or length.
+/* [A-Za-z0-9._-]{1,100}; `internal`: '~' too, and up to LIMIT_TOPIC_NAME. Error names the offending character or length.
  */
 enum werr name_check(struct slice name, bool internal, struct werror *e) WEIR_NODISCARD;
 

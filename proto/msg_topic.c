@@ -44,7 +44,7 @@ static bool metadata_option(void *arg, struct slice key, struct mpread *r)
     struct msg_metadata *m = arg;
 
     if (slice_eq(key, slice_str("after"))) {
-        m->after = mpread_str(r, LIMIT_NAME);
+        m->after = mpread_str(r, LIMIT_TOPIC_NAME);
         return true;
     }
     if (slice_eq(key, slice_str("limit"))) {
@@ -158,7 +158,7 @@ enum werr msg_get_metadata_ok(struct mpread *r, struct msg_metadata_ok *m, struc
     m->version = mpread_uint(r, LIMIT_UINT);
     m->n_brokers = list_skip(r, &m->brokers);
     m->n_topics = list_skip(r, &m->topics);
-    m->next = str_or_nil(r, LIMIT_NAME);
+    m->next = str_or_nil(r, LIMIT_TOPIC_NAME);
     return result_end(r, left, e);
 }
 
@@ -406,7 +406,7 @@ enum werr msg_get_topic_describe_ok(struct mpread *r, struct msg_topic_describe_
     uint32_t left = result_begin(r, 5);
     enum werr rc;
 
-    m->name = mpread_str(r, LIMIT_NAME);
+    m->name = mpread_str(r, LIMIT_TOPIC_NAME);
     m->tid = mpread_uint(r, LIMIT_UINT);
     m->created_ms = mpread_int(r, 0, INT64_MAX);
     topic_config_defaults(&m->conf);

@@ -99,6 +99,7 @@ struct core_topic_rq {
     enum core_topic_verb verb;
     struct slice name;        /* borrowed for the call */
     struct topic_config conf; /* `set` says which keys were given */
+    bool internal; /* made by the broker: the name may have '~' and LIMIT_TOPIC_NAME bytes */
     bool dry_run;
     void (*done)(struct core_topic_rq *rq);
     void *arg;

@@ -325,7 +325,7 @@ static enum werr load_row(void *arg, struct slice key, struct slice value)
         return WERR_FORMAT_NEWER;
     }
     const uint64_t tid = mpread_uint(&r, LIMIT_UINT);
-    const struct slice name = mpread_str(&r, LIMIT_NAME);
+    const struct slice name = mpread_str(&r, LIMIT_TOPIC_NAME);
     const int64_t created_ms = mpread_int(&r, INT64_MIN, INT64_MAX);
     const struct meta_key want = topic_key(tid);
     topic_config_defaults(&c);

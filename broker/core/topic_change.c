@@ -26,7 +26,7 @@ struct change {
     enum core_topic_verb verb;
     bool dry_run;
     uint8_t name_n;
-    char name[LIMIT_NAME];
+    char name[LIMIT_TOPIC_NAME];
 };
 
 static struct slice change_name(const struct change *ch)
@@ -34,7 +34,7 @@ static struct slice change_name(const struct change *ch)
     return slice_of(ch->name, ch->name_n);
 }
 
-static struct slice change_name_copy(const struct change *ch, uint8_t out[LIMIT_NAME])
+static struct slice change_name_copy(const struct change *ch, uint8_t out[LIMIT_TOPIC_NAME])
 {
     memcpy(out, ch->name, ch->name_n);
     return slice_of(out, ch->name_n);
@@ -114,7 +114,7 @@ static void change_run(struct job *j, enum store_stage stage, enum werr rc, cons
     struct change *ch = (struct change *)(void *)j;
     struct core *co = j->co;
     struct core_topic_rq *rq = ch->rq;
-    uint8_t name[LIMIT_NAME];
+    uint8_t name[LIMIT_TOPIC_NAME];
 
     if (stage != STORE_DONE) {
         return;
@@ -368,7 +368,8 @@ void core_topic_change(struct core *co, struct core_topic_rq *rq)
     rq->err = (struct werror){.code = WERR_OK};
     rq->tid = rq->bytes_freed = 0;
     rq->result = (struct topic_config){0};
-    if (name_check(rq->name, false, &rq->err) != WERR_OK) {
+    const bool internal = rq->internal || rq->verb != CORE_TOPIC_CREATE;
+    if (name_check(rq->name, internal, &rq->err) != WERR_OK) {
         rq->done(rq);
         return;
     }
