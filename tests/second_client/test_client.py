@@ -1,6 +1,6 @@
 """The client that was written from docs/PROTOCOL.md alone meets the real server and the CLI.
 
-usage: test_second_client.py BIN_DIR
+usage: test_client.py BIN_DIR
 """
 import base64
 import json
