@@ -28,12 +28,16 @@ enum {
     LIMIT_SUBS = 64,                 /* subscriptions per connection */
     LIMIT_SUB_PARTITIONS = 4096,     /* partitions per subscription */
     LIMIT_FETCH_PARTITIONS = 64,
-    LIMIT_PARTITIONS = 1024,      /* per topic */
-    LIMIT_SLOTS = 1024,           /* key slots per topic */
-    LIMIT_MP_DEPTH = 4,           /* nesting of containers inside args or a result */
-    LIMIT_OPTIONS = 16,           /* pairs of an option map */
-    LIMIT_METADATA_TOPICS = 1000, /* names asked for at once, and topics of one page */
-    LIMIT_OFFSET_SPECS = 4096,    /* entries of one LIST_OFFSETS */
+    LIMIT_PARTITIONS = 1024,        /* per topic */
+    LIMIT_SLOTS = 1024,             /* key slots per topic */
+    LIMIT_MP_DEPTH = 4,             /* nesting of containers inside args or a result */
+    LIMIT_OPTIONS = 16,             /* pairs of an option map */
+    LIMIT_METADATA_TOPICS = 1000,   /* names asked for at once, and topics of one page */
+    LIMIT_OFFSET_SPECS = 4096,      /* entries of one LIST_OFFSETS */
+    LIMIT_PAGE = 1000,              /* entries of one page of groups, of delayed batches */
+    LIMIT_JOIN_TOPICS = 256,        /* topics of one GROUP_JOIN */
+    LIMIT_GROUP_PARTITIONS = 65536, /* partitions of one heartbeat, COMMITTED, GROUP_RESET */
+    LIMIT_DLQ_SPANS = 10000,        /* ranges of one DLQ_REDRIVE, DLQ_PURGE; of a DLQ_LIST page */
 };
 
 /* u53: the largest integer that every language's number can hold. */

@@ -207,9 +207,11 @@ struct msg_produce_ok {
     uint32_t level, flags;
     struct slice delay_id; /* n = 0: none; of a delayed batch, which has no offset yet */
 };
-/* Writes the frame up to and including the bin header; the caller appends or sends m->batch.n
- * bytes. */
+/* Writes the frame up to and including the bin header, whose length counts all of it; the caller
+ * appends or sends m->batch.n bytes, and behind them what msg_put_produce_tail writes: the option
+ * map, nothing when there are no options. */
 void msg_put_produce_head(struct buf *b, uint32_t corr, const struct msg_produce *m);
+void msg_put_produce_tail(struct buf *b, const struct msg_produce *m);
 enum werr msg_get_produce(struct mpread *r, struct msg_produce *m, struct werror *e) WEIR_NODISCARD;
 void msg_put_produce_ok(struct buf *b, uint32_t corr, const struct msg_produce_ok *m);
 enum werr msg_get_produce_ok(struct mpread *r, struct msg_produce_ok *m,
@@ -406,7 +408,8 @@ enum werr msg_get_metric(struct mpread *r, struct slice *name, struct slice *lab
                          struct slice *label_value, uint64_t *value,
                          struct werror *e) WEIR_NODISCARD;
 
-/* [A-Za-z0-9._-]{1,100}; `internal`: '~' too, and up to LIMIT_TOPIC_NAME. Error names the offending character or length.
+/* [A-Za-z0-9._-]{1,100}; `internal`: '~' too, and up to LIMIT_TOPIC_NAME. Error names the offending
+ * character or length.
  */
 enum werr name_check(struct slice name, bool internal, struct werror *e) WEIR_NODISCARD;
 

@@ -7,24 +7,43 @@
 
 /* ---- PRODUCE ---- */
 
+void msg_put_produce_tail(struct buf *b, const struct msg_produce *m)
+{
+    if (m->deliver_at_ms == 0) {
+        return;
+    }
+    mpw_map(b, 1);
+    mpw_cstr(b, "deliver_at");
+    mpw_int(b, m->deliver_at_ms);
+}
+
 void msg_put_produce_head(struct buf *b, uint32_t corr, const struct msg_produce *m)
 {
     size_t at = frame_begin_request(b, corr, OP_PRODUCE);
+    size_t mark = b->len, tail;
 
-    mpw_array(b, 3);
+    /* Written once to be counted: the tail goes behind bytes that are not here. */
+    msg_put_produce_tail(b, m);
+    tail = b->len - mark;
+    b->len = mark;
+
+    mpw_array(b, tail != 0 ? 4 : 3);
     mpw_uint(b, m->tid);
     mpw_uint(b, m->p);
     mpw_bin_head(b, m->batch.n);
-    frame_end(b, at, m->batch.n);
+    frame_end(b, at, m->batch.n + tail);
 }
 
-/* deliver_at, if_last_offset and ttl are reserved names: no option exists yet. */
+/* if_last_offset and ttl are reserved names. */
 static bool produce_option(void *arg, struct slice key, struct mpread *r)
 {
-    (void)arg;
-    (void)key;
-    (void)r;
-    return false;
+    struct msg_produce *m = arg;
+
+    if (!slice_eq(key, slice_str("deliver_at"))) {
+        return false;
+    }
+    m->deliver_at_ms = (int64_t)mpread_uint(r, LIMIT_UINT);
+    return true;
 }
 
 enum werr msg_get_produce(struct mpread *r, struct msg_produce *m, struct werror *e)
@@ -34,26 +53,19 @@ enum werr msg_get_produce(struct mpread *r, struct msg_produce *m, struct werror
     m->tid = mpread_uint(r, LIMIT_UINT);
     m->p = (uint32_t)mpread_uint(r, UINT32_MAX);
     m->batch = mpread_bin(r, LIMIT_FRAME);
+    m->deliver_at_ms = 0;
     if (r->err == WERR_OK && m->batch.n > LIMIT_BATCH) {
         return werror_set(e, WERR_TOO_LARGE, "batch of %zu bytes, limit %d", m->batch.n,
                           LIMIT_BATCH);
     }
-    if (left > 0) {
-        enum werr rc = read_options(r, produce_option, NULL, e);
-
-        if (rc != WERR_OK) {
-            return rc;
-        }
-        left--;
-    }
-    return args_end(r, left, e);
+    return options_end(r, left, produce_option, m, e);
 }
 
 void msg_put_produce_ok(struct buf *b, uint32_t corr, const struct msg_produce_ok *m)
 {
     size_t at = frame_begin_response(b, corr);
 
-    mpw_array(b, 4);
+    mpw_array(b, m->delay_id.n != 0 ? 5 : 4);
     if (m->has_offset) {
         mpw_uint(b, m->base_offset);
     } else {
@@ -62,6 +74,9 @@ void msg_put_produce_ok(struct buf *b, uint32_t corr, const struct msg_produce_o
     mpw_int(b, m->append_ms);
     mpw_uint(b, m->level);
     mpw_uint(b, m->flags);
+    if (m->delay_id.n != 0) {
+        mpw_str(b, m->delay_id);
+    }
     frame_end(b, at, 0);
 }
 
@@ -77,6 +92,10 @@ enum werr msg_get_produce_ok(struct mpread *r, struct msg_produce_ok *m, struct 
     m->append_ms = mpread_int(r, 0, INT64_MAX);
     m->level = (uint32_t)mpread_uint(r, UINT32_MAX);
     m->flags = (uint32_t)mpread_uint(r, UINT32_MAX);
+    if (left > 0) {
+        left--;
+        m->delay_id = str_or_nil(r, LIMIT_FRAME);
+    }
     return result_end(r, left, e);
 }
 
@@ -87,7 +106,7 @@ void msg_put_fetch(struct buf *b, uint32_t corr, const struct msg_fetch *m,
 {
     size_t at = frame_begin_request(b, corr, OP_FETCH);
 
-    mpw_array(b, 4);
+    mpw_array(b, m->who.group.n != 0 ? 5 : 4);
     mpw_uint(b, m->max_wait_ms);
     mpw_uint(b, m->min_bytes);
     mpw_uint(b, m->max_bytes);
@@ -101,6 +120,9 @@ void msg_put_fetch(struct buf *b, uint32_t corr, const struct msg_fetch *m,
         if (parts[i].has_epoch) {
             mpw_uint(b, parts[i].epoch);
         }
+    }
+    if (m->who.group.n != 0) {
+        put_for(b, &m->who);
     }
     frame_end(b, at, 0);
 }
@@ -134,6 +156,7 @@ static enum werr read_fetch_part(struct mpread *r, struct msg_fetch_part *p, str
 enum werr msg_get_fetch(struct mpread *r, struct msg_fetch *m, struct werror *e)
 {
     uint32_t left = args_begin(r, 4);
+    enum werr rc;
 
     m->max_wait_ms = (uint32_t)mpread_uint(r, UINT32_MAX);
     m->min_bytes = (uint32_t)mpread_uint(r, UINT32_MAX);
@@ -146,14 +169,15 @@ enum werr msg_get_fetch(struct mpread *r, struct msg_fetch *m, struct werror *e)
     list_begin(&m->parts, r);
     for (uint32_t i = 0; i < m->n_parts && r->err == WERR_OK; i++) {
         struct msg_fetch_part p;
-        enum werr rc = read_fetch_part(r, &p, e);
 
+        rc = read_fetch_part(r, &p, e);
         if (rc != WERR_OK) {
             return rc;
         }
     }
     list_end(&m->parts, r);
-    return args_end(r, left, e);
+    rc = read_for(r, &left, &m->who, e);
+    return rc != WERR_OK ? rc : args_end(r, left, e);
 }
 
 bool msg_next_fetch_part(struct mpread *r, struct msg_fetch_part *p)

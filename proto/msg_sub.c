@@ -75,7 +75,7 @@ void msg_put_subscribe(struct buf *b, uint32_t corr, const struct msg_subscribe 
         {"max_push", m->max_push}, {"min_bytes", m->min_bytes}, {"max_wait_ms", m->max_wait_ms}};
     size_t set = 0;
 
-    mpw_array(b, 4);
+    mpw_array(b, m->who.group.n != 0 ? 5 : 4);
     mpw_uint(b, m->sub);
     put_sub_parts(b, parts, n);
     mpw_uint(b, m->credit);
@@ -88,6 +88,9 @@ void msg_put_subscribe(struct buf *b, uint32_t corr, const struct msg_subscribe 
             mpw_cstr(b, options[i].name);
             mpw_uint(b, options[i].v);
         }
+    }
+    if (m->who.group.n != 0) {
+        put_for(b, &m->who);
     }
     frame_end(b, at, 0);
 }
@@ -126,7 +129,8 @@ enum werr msg_get_subscribe(struct mpread *r, struct msg_subscribe *m, struct we
         }
         left--;
     }
-    return args_end(r, left, e); /* `for` belongs to groups: nil until they exist */
+    rc = read_for(r, &left, &m->who, e);
+    return rc != WERR_OK ? rc : args_end(r, left, e);
 }
 
 /* ---- CREDIT ---- */
