@@ -57,7 +57,8 @@ static weir_topic *topic_new(struct slice name, uint64_t tid, const struct topic
     weir_topic *t = calloc(1, sizeof *t);
 
     if (t) {
-        snprintf(t->name, sizeof t->name, "%.*s", (int)(name.n < LIMIT_TOPIC_NAME ? name.n : LIMIT_TOPIC_NAME),
+        snprintf(t->name, sizeof t->name, "%.*s",
+                 (int)(name.n < LIMIT_TOPIC_NAME ? name.n : LIMIT_TOPIC_NAME),
                  (const char *)name.p);
         t->tid = tid;
         t->partitions = (int32_t)conf->partitions;
