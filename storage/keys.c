@@ -65,6 +65,26 @@ struct meta_key meta_key_32_64_64(enum meta_tag tag, uint32_t a, uint64_t b, uin
     return k;
 }
 
+struct meta_key delay_key(uint64_t due_ms, uint32_t partition, uint64_t sequence)
+{
+    struct meta_key k = {.n = DELAY_KEY_BYTES};
+    put_be64(k.p, due_ms);
+    put_be32(k.p + 8, partition);
+    put_be64(k.p + 12, sequence);
+    return k;
+}
+
+bool delay_key_parse(struct slice key, uint64_t *due_ms, uint32_t *partition, uint64_t *sequence)
+{
+    if (key.n != DELAY_KEY_BYTES) {
+        return false;
+    }
+    *due_ms = be64(key.p);
+    *partition = be32(key.p + 8);
+    *sequence = be64(key.p + 12);
+    return true;
+}
+
 struct meta_key log_meta_key(uint32_t bucket, uint32_t partition, uint64_t base_offset)
 {
     struct meta_key k = {.n = LOG_KEY_BYTES};

@@ -43,11 +43,12 @@ enum meta_tag {
     META_COUNTERS = 'c', /* "c"                -> next tid, next partition, next producer id */
     META_WINDOW = 'w',   /* w partition u32 | pid u64 -> dedupe window snapshot */
     META_PRODUCER = 'n', /* n name             -> named producer: pid, epoch */
-    META_GROUP = 'g', /* g gid u64          -> consumer group: name, mode, settings, generation */
-    META_GPART = 'p', /* p partition u32 | gid u64 -> position, owner, assignment epoch */
-    META_ACKED = 'k', /* k partition u32 | gid u64 | chunk u64 -> settled out of order */
-    META_LEASE = 'L', /* L partition u32 | gid u64 | lease u64 -> range, member, deadline */
-    META_RETRY = 'R', /* R partition u32 | gid u64 | offset u64 -> deliveries, due, reason */
+    META_GROUP = 'g',   /* g gid u64          -> consumer group: name, mode, settings, generation */
+    META_GPART = 'p',   /* p partition u32 | gid u64 -> position, owner, assignment epoch */
+    META_ACKED = 'k',   /* k partition u32 | gid u64 | chunk u64 -> settled out of order */
+    META_LEASE = 'L',   /* L partition u32 | gid u64 | lease u64 -> range, member, deadline */
+    META_RETRY = 'R',   /* R partition u32 | gid u64 | offset u64 -> deliveries, due, reason */
+    META_DELAYED = 'd', /* "d"                -> next sequence and count of delayed messages */
 };
 
 /* True for the tables that hold batches (LOG_*, HOLD). */
@@ -70,6 +71,14 @@ struct meta_key meta_key_32_32(enum meta_tag tag, uint32_t a, uint32_t b);
 struct meta_key meta_key_32_64(enum meta_tag tag, uint32_t a, uint64_t b);
 struct meta_key meta_key_64(enum meta_tag tag, uint64_t a);
 struct meta_key meta_key_32_64_64(enum meta_tag tag, uint32_t a, uint64_t b, uint64_t c);
+/*
+ * Rows of TABLE_DELAY: due ms u64 | partition u32 | sequence u64 -> a delayed batch; in the order
+ * in which they are delivered.
+ */
+enum { DELAY_KEY_BYTES = 20 };
+struct meta_key delay_key(uint64_t due_ms, uint32_t partition, uint64_t sequence);
+/* False when it has not the length of such a key. */
+bool delay_key_parse(struct slice key, uint64_t *due_ms, uint32_t *partition, uint64_t *sequence);
 /* The log key of (bucket, partition, base_offset) in the same clothes. */
 struct meta_key log_meta_key(uint32_t bucket, uint32_t partition, uint64_t base_offset);
 /* Exclusive end of all rows of one bucket / of all keys that begin with k. */

@@ -122,15 +122,15 @@ void store_find(struct store *st, struct store_find *f);
 struct store_rows {
     enum store_table table;
     struct slice lo, hi;
-    uint32_t max_rows, max_bytes; /* the first row comes even if it is larger */
+    uint32_t max_rows, max_bytes; /* 0 = no limit; the first row comes even if it is larger */
     void (*fn)(struct store_rows *r);
     void *arg;
 
     struct blob *data; /* rows back to back: key length u32, value length u32, key, value; NULL when
                           there are none */
     uint32_t n;        /* rows in it */
-    bool more;         /* a limit was met: there may be rows behind the last one */
-    enum werr rc;      /* WERR_OK, WERR_CORRUPT, WERR_IO, WERR_CLOSED */
+    bool more;         /* a limit was met: there were rows behind the last one */
+    enum werr rc;      /* WERR_OK, WERR_CORRUPT, WERR_IO, WERR_NOMEM, WERR_CLOSED: then no data */
     struct werror err;
     struct store_rows *next; /* the store's */
 };

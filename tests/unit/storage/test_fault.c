@@ -316,6 +316,48 @@ static void test_read_faults(void **state)
     memdisk_free(d);
 }
 
+static void on_rows(struct store_rows *r)
+{
+    *(bool *)r->arg = true;
+}
+
+/* Rows that cannot be read are an error, never the end of the table. */
+static void test_rows_read_faults(void **state)
+{
+    (void)state;
+    struct memdisk *d = memdisk_new();
+    struct world w;
+    unsigned k = 1;
+    bool fired = true;
+    world_init(&w, env_of(d, false), 5);
+    world_open(&w);
+    struct store_txn *t = store_txn_new(w.st);
+    for (uint64_t i = 0; i < 30; i++) {
+        struct meta_key key = delay_key(i, 1, i);
+        txn_put(t, TABLE_DELAY, key_slice(&key), slice_str("x"));
+    }
+    store_submit(w.st, t, STORE_SYNC, false, NULL, NULL);
+    world_settle(&w);
+    store_step(w.st);
+    for (; fired; k++) {
+        unsigned before = store_mem_faults_fired(w.st);
+        bool done = false;
+        struct store_rows r = {.table = TABLE_DELAY, .fn = on_rows, .arg = &done};
+        store_mem_fault(w.st, &(struct store_fault){.kind = FAULT_READ, .k = k, .rc = WERR_IO});
+        store_rows(w.st, &r);
+        world_wait(&w, &done);
+        fired = store_mem_faults_fired(w.st) > before;
+        assert_int_equal(r.rc, fired ? WERR_IO : WERR_OK);
+        assert_int_equal(r.n, fired ? 0 : 30);
+        assert_true(fired == (r.data == NULL));
+        blob_unref(r.data);
+    }
+    assert_true(k > 30);
+    store_mem_fault(w.st, &(struct store_fault){.kind = FAULT_READ});
+    world_fini(&w);
+    memdisk_free(d);
+}
+
 /* gc that cannot read gives up, harms nothing, and comes back. */
 static void test_gc_read_faults(void **state)
 {
@@ -352,11 +394,17 @@ static void test_gc_read_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_append_io),     cmocka_unit_test(test_append_full),
-        cmocka_unit_test(test_sync_io),       cmocka_unit_test(test_sync_full),
-        cmocka_unit_test(test_apply),         cmocka_unit_test(test_with_threads),
-        cmocka_unit_test(test_torn_is_there), cmocka_unit_test(test_resubmit_from_the_refusal),
-        cmocka_unit_test(test_read_faults),   cmocka_unit_test(test_gc_read_faults),
+        cmocka_unit_test(test_append_io),
+        cmocka_unit_test(test_append_full),
+        cmocka_unit_test(test_sync_io),
+        cmocka_unit_test(test_sync_full),
+        cmocka_unit_test(test_apply),
+        cmocka_unit_test(test_with_threads),
+        cmocka_unit_test(test_torn_is_there),
+        cmocka_unit_test(test_resubmit_from_the_refusal),
+        cmocka_unit_test(test_read_faults),
+        cmocka_unit_test(test_gc_read_faults),
+        cmocka_unit_test(test_rows_read_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,7 +53,38 @@ static void test_bytes_on_disk(void **state)
     assert_int_equal(META_START, 'l');
     assert_int_equal(META_DROPPED, 'x');
     assert_int_equal(META_RANGE, 'r');
+    assert_int_equal(META_TOPIC, 't');
+    assert_int_equal(META_COUNTERS, 'c');
+    assert_int_equal(META_WINDOW, 'w');
+    assert_int_equal(META_PRODUCER, 'n');
+    assert_int_equal(META_GROUP, 'g');
+    assert_int_equal(META_GPART, 'p');
+    assert_int_equal(META_ACKED, 'k');
+    assert_int_equal(META_LEASE, 'L');
+    assert_int_equal(META_RETRY, 'R');
+    assert_int_equal(META_DELAYED, 'd');
+    assert_int_equal(TABLE_DELAY, 5);
     assert_int_equal(TABLE_COUNT, 7);
+}
+
+static void test_delay_key(void **state)
+{
+    static const uint8_t want[] = {0, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 5, 0, 0, 0, 0, 4};
+    (void)state;
+    uint64_t due = 0, sequence = 0;
+    uint32_t partition = 0;
+    struct meta_key k = delay_key((UINT64_C(1) << 40) + 2, 3, (UINT64_C(5) << 40) + 4);
+    assert_int_equal(k.n, sizeof(want));
+    assert_memory_equal(k.p, want, sizeof(want));
+    assert_true(delay_key_parse(key_slice(&k), &due, &partition, &sequence));
+    assert_true(due == (UINT64_C(1) << 40) + 2 && partition == 3);
+    assert_true(sequence == (UINT64_C(5) << 40) + 4);
+    assert_false(delay_key_parse(slice_of(k.p, k.n - 1U), &due, &partition, &sequence));
+    /* due first, then partition, then arrival */
+    const struct meta_key a = delay_key(1, 9, 9), b = delay_key(2, 0, 0), c = delay_key(2, 0, 1),
+                          d = delay_key(2, 1, 0);
+    assert_true(memcmp(a.p, b.p, a.n) < 0 && memcmp(b.p, c.p, a.n) < 0);
+    assert_true(memcmp(c.p, d.p, a.n) < 0);
 }
 
 static void test_ends(void **state)
@@ -156,8 +187,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_log_key_order), cmocka_unit_test(test_bytes_on_disk),
-        cmocka_unit_test(test_ends),          cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_bucket_row),    cmocka_unit_test(test_small_rows),
+        cmocka_unit_test(test_delay_key),     cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_tables),        cmocka_unit_test(test_bucket_row),
+        cmocka_unit_test(test_small_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
