@@ -1,0 +1,1 @@
+#include "broker/core/group_impl.h"
