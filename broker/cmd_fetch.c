@@ -2,9 +2,16 @@
  * FETCH: a stateless long-poll on top of the core's readers. LIST_OFFSETS: one answer for a list of
  * questions that finish one by one. Who owns what: requests are ours until the core is done with
  * them.
+ *
+ * A fetch for a member of a group asks the core about every partition, at the start and before the
+ * answer: one that the member does not have is answered with an error, one of a paused group is
+ * left out until there is news, and then the fetch begins again with what is left of its time.
  */
 #include <stdlib.h>
+#include <string.h>
 
+#include "broker/clock.h"
+#include "broker/members.h"
 #include "broker/reply.h"
 #include "broker/session.h"
 
@@ -12,8 +19,23 @@
  * than it may have in flight. */
 enum { FETCH_MAX = CONN_OUTPUT_HIGH, FETCH_CHARGE_MIN = 4 << 10 };
 
+/* What a fetch for a member needs beyond the core's request. */
+struct fetch_for {
+    struct as_member as;
+    int64_t deadline_mono_ns;
+    uint32_t min_bytes;
+    size_t n_all, n_refused;
+    struct msg_fetch_part all[LIMIT_FETCH_PARTITIONS]; /* as asked for */
+    struct {
+        uint64_t tid;
+        uint32_t p;
+        struct werror err;
+    } refused[LIMIT_FETCH_PARTITIONS];
+};
+
 struct fetch {
     struct core_fetch rq;
+    struct fetch_for *member; /* NULL: for nobody */
     struct conn *c;
     LIST_ENTRY(fetch) of_conn;
     uint32_t corr;
@@ -57,13 +79,42 @@ static void put_entry(struct reply *r, struct core_piece *p, size_t i, size_t n)
     }
 }
 
+/* Before the answer to a member: leaves out what it may not have. Returns how many are left. */
+static size_t sift(struct fetch *f, struct core_piece *p, size_t n)
+{
+    struct as_member *as = &f->member->as;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct werror e = {.code = WERR_OK};
+        const enum werr rc = member_may_read(f->c, as, p[i].tid, p[i].p, &e);
+
+        if (rc == WERR_OK) {
+            member_sends(f->c, as, p[i].tid, p[i].p, slice_of(p[i].data.p, p[i].data.n));
+            p[kept++] = p[i];
+            continue;
+        }
+        blob_unref(p[i].data.owner);
+        p[i].data = (struct bytes){NULL, NULL, 0};
+        p[i].err = e;
+        if (rc != WERR_AGAIN) {
+            p[kept++] = p[i];
+        }
+    }
+    return kept;
+}
+
 static void answer(struct fetch *f)
 {
     struct core_piece *p = f->rq.pieces;
-    size_t n = f->rq.n_pieces < REPLY_PARTS ? f->rq.n_pieces : REPLY_PARTS;
     size_t entries = 0;
     struct reply r;
 
+    if (f->member != NULL) {
+        f->rq.n_pieces = sift(f, p, f->rq.n_pieces);
+        entries = f->member->n_refused;
+    }
+    const size_t n = f->rq.n_pieces < REPLY_PARTS ? f->rq.n_pieces : REPLY_PARTS;
     for (size_t i = 0; i < n; i++) {
         entries += leads(p, i);
     }
@@ -74,6 +125,10 @@ static void answer(struct fetch *f)
             put_entry(&r, p, i, n);
         }
     }
+    for (size_t i = 0; f->member != NULL && i < f->member->n_refused; i++) {
+        msg_put_fetch_part_head(&r.heads, f->member->refused[i].tid, f->member->refused[i].p,
+                                &f->member->refused[i].err, NULL, 0, 0, 0, 0);
+    }
     reply_send(&r, f->c);
 }
 
@@ -82,6 +137,7 @@ static void fetch_free(struct fetch *f)
     LIST_REMOVE(f, of_conn);
     core_fetch_fini(&f->rq);
     conn_finish(f->c, f->charge);
+    free(f->member);
     free(f);
 }
 
@@ -103,6 +159,67 @@ void fetches_cancel(struct conn *c)
         /* NOLINTNEXTLINE(clang-analyzer-*): each one unlinks itself */
         fetch_free(f);
     }
+}
+
+/* For a member: asks for what it may read now. May end in fetch_done. */
+static void fetch_start(struct fetch *f)
+{
+    struct fetch_for *mf = f->member;
+    const int64_t left_ns = mf->deadline_mono_ns - clock_mono_ns();
+
+    f->rq.n_parts = mf->n_refused = 0;
+    for (size_t i = 0; i < mf->n_all; i++) {
+        struct werror e = {.code = WERR_OK};
+        const struct msg_fetch_part *fp = &mf->all[i];
+        const enum werr rc = member_may_read(f->c, &mf->as, fp->tid, fp->p, &e);
+
+        if (rc == WERR_OK) {
+            f->rq.parts[f->rq.n_parts++] = *fp;
+        } else if (rc != WERR_AGAIN) {
+            mf->refused[mf->n_refused].tid = fp->tid;
+            mf->refused[mf->n_refused].p = fp->p;
+            mf->refused[mf->n_refused++].err = e;
+        }
+    }
+    f->rq.max_wait_ms = left_ns > 0 ? (uint32_t)((left_ns + 999999) / 1000000) : 0;
+    f->rq.min_bytes = mf->min_bytes;
+    if (mf->n_refused > 0) { /* tell at once */
+        f->rq.max_wait_ms = f->rq.min_bytes = 0;
+    }
+    core_fetch(f->c->srv->core, &f->rq);
+}
+
+void fetches_look_again(struct conn *c, const struct as_member *as)
+{
+    struct fetch *f, *next;
+
+    for (f = LIST_FIRST(&c->fetches); f != NULL; f = next) {
+        next = LIST_NEXT(f, of_conn);
+        if (f->member != NULL && as_member_is(&f->member->as, as)) {
+            core_fetch_fini(&f->rq);
+            fetch_start(f);
+        }
+    }
+}
+
+static enum werr take_member(struct fetch *f, const struct msg_fetch *in, struct werror *e)
+{
+    if (in->who.group.n == 0) {
+        return WERR_OK;
+    }
+    f->member = calloc(1, sizeof *f->member);
+    if (f->member == NULL) {
+        return werror_set(e, WERR_OVERLOADED, "no memory for a fetch");
+    }
+    if (!as_member_set(&f->member->as, &in->who)) {
+        free(f->member);
+        return werror_set(e, WERR_UNKNOWN_MEMBER, "%s", werr_text(WERR_UNKNOWN_MEMBER));
+    }
+    f->member->deadline_mono_ns = clock_mono_ns() + (int64_t)in->max_wait_ms * 1000000;
+    f->member->min_bytes = in->min_bytes;
+    memcpy(f->member->all, f->rq.parts, f->rq.n_parts * sizeof f->rq.parts[0]);
+    f->member->n_all = f->rq.n_parts;
+    return WERR_OK;
 }
 
 enum werr cmd_fetch(struct cmd *m, struct werror *e)
@@ -128,11 +245,20 @@ enum werr cmd_fetch(struct cmd *m, struct werror *e)
            msg_next_fetch_part(&in.parts, &f->rq.parts[f->rq.n_parts])) {
         f->rq.n_parts++;
     }
+    rc = take_member(f, &in, e);
+    if (rc != WERR_OK) {
+        free(f);
+        return rc;
+    }
     f->rq.done = fetch_done;
     f->rq.arg = f;
     conn_begin(m->c, f->charge);
     LIST_INSERT_HEAD(&m->c->fetches, f, of_conn);
-    core_fetch(m->srv->core, &f->rq);
+    if (f->member != NULL) {
+        fetch_start(f);
+    } else {
+        core_fetch(m->srv->core, &f->rq);
+    }
     return WERR_OK;
 }
 

@@ -62,6 +62,7 @@ enum werr cmd_produce(struct cmd *m, struct werror *e)
     p->bytes = in.batch.n;
     p->rq.tid = in.tid;
     p->rq.p = in.p;
+    p->rq.deliver_at_ms = in.deliver_at_ms;
     p->rq.batch = (struct bytes){b, m->owner != NULL ? in.batch.p : b->p, in.batch.n};
     p->rq.done = done;
     p->rq.arg = p;

@@ -9,6 +9,7 @@
 
 #include "broker/reply.h"
 #include "broker/session.h"
+#include "broker/sub_impl.h"
 
 enum {
     PUSH_DEFAULT = 64 << 10,
@@ -18,18 +19,7 @@ enum {
     TURN_SUBS = 256,
 };
 
-struct sub {
-    LIST_ENTRY(sub) of_conn;
-    TAILQ_ENTRY(sub) ready_link;
-    struct conn *c;
-    struct core_reader *rd;
-    uint32_t id, max_push;
-    uint64_t limit, sent; /* bin bytes */
-    bool listed;          /* on the server's ready list */
-    bool has_more;        /* the core has data that credit or output keeps back */
-};
-
-static void list_sub(struct sub *s)
+void sub_list(struct sub *s)
 {
     if (!s->listed) {
         s->listed = true;
@@ -51,7 +41,7 @@ static void on_ready(void *arg)
     struct sub *s = arg;
 
     s->has_more = true;
-    list_sub(s);
+    sub_list(s);
 }
 
 static struct sub *find_sub(struct conn *c, uint32_t id)
@@ -72,6 +62,8 @@ static void free_sub(struct sub *s)
     LIST_REMOVE(s, of_conn);
     s->c->n_subs--;
     core_reader_free(s->rd);
+    free(s->as);
+    free(s->parts);
     free(s);
 }
 
@@ -89,14 +81,14 @@ void subs_resume(struct conn *c)
 
     LIST_FOREACH (s, &c->subs, of_conn) {
         if (s->has_more && s->sent < s->limit) {
-            list_sub(s);
+            sub_list(s);
         }
     }
 }
 
 /* ---------------------------------------------------------------- delivering */
 
-static void put_error(struct sub *s, const struct core_piece *p)
+void sub_put_error(struct sub *s, const struct core_piece *p)
 {
     const struct frame_detail d[] = {{"log_start", NULL, p->log_start}, {"hw", NULL, p->hw}};
 
@@ -148,10 +140,12 @@ static void deliver(struct sub *s, struct core_piece *p, size_t n)
     }
     for (size_t i = 0; i < n; i++) {
         if (p[i].err.code != WERR_OK) {
-            put_error(s, &p[i]);
+            sub_put_error(s, &p[i]);
         }
     }
 }
+
+/* ---------------------------------------------------------------- the pump */
 
 /* One push. False when it stopped. */
 static bool push(struct sub *s)
@@ -168,6 +162,9 @@ static bool push(struct sub *s)
     if (n == 0) {
         s->has_more = false;
         return false;
+    }
+    if (s->as != NULL) {
+        n = sub_sift(s, pieces, n);
     }
     deliver(s, pieces, n);
     return true;
@@ -186,7 +183,7 @@ void subs_pump(struct server *srv)
             i++;
         }
         if (i == TURN_PUSHES && c->state == CONN_READY) {
-            list_sub(s); /* behind the others: its turn is over */
+            sub_list(s); /* behind the others: its turn is over */
         }
     }
     if (!TAILQ_EMPTY(&srv->ready_subs)) {
@@ -196,10 +193,56 @@ void subs_pump(struct server *srv)
 
 /* ---------------------------------------------------------------- requests */
 
+/* An error that is about one partition only: told by SUB_ERROR, once the request is answered. */
+static bool only_that_part(const struct sub *s, enum werr rc)
+{
+    return s->as != NULL && rc == WERR_NOT_ASSIGNED;
+}
+
+/* Adds partitions; those that the member does not have are told behind the answer. */
+static enum werr add_parts(struct sub *s, struct mpread *parts, uint32_t n, struct buf *later,
+                           struct werror *e)
+{
+    struct msg_sub_part part;
+
+    for (uint32_t i = 0; i < n && msg_next_sub_part(parts, &part); i++) {
+        const enum werr rc = sub_add_part(s, &part, e);
+        if (only_that_part(s, rc)) {
+            msg_put_sub_error(later, s->id, part.tid, part.p, e, NULL, 0);
+        } else if (rc != WERR_OK) {
+            return rc;
+        }
+    }
+    return later->failed ? werror_set(e, WERR_OVERLOADED, "no memory for errors") : WERR_OK;
+}
+
+static void answer_ok(struct cmd *m, const struct buf *later)
+{
+    msg_put_ok(conn_ctl(m->c), m->corr);
+    buf_put(conn_ctl(m->c), later->p, later->len);
+    conn_sent(m->c);
+}
+
+/* For whom, if for anybody. */
+static enum werr take_who(struct sub *s, const struct msg_who *who, struct werror *e)
+{
+    if (who->group.n == 0) {
+        return WERR_OK;
+    }
+    s->as = calloc(1, sizeof *s->as);
+    if (s->as == NULL) {
+        return werror_set(e, WERR_OVERLOADED, "no memory for a subscription");
+    }
+    if (!as_member_set(s->as, who)) {
+        return werror_set(e, WERR_UNKNOWN_MEMBER, "%s", werr_text(WERR_UNKNOWN_MEMBER));
+    }
+    return WERR_OK;
+}
+
 enum werr cmd_subscribe(struct cmd *m, struct werror *e)
 {
     struct msg_subscribe in;
-    struct msg_sub_part part;
+    struct buf later = {0};
     enum werr rc = msg_get_subscribe(&m->args, &in, e);
     struct sub *s;
 
@@ -224,18 +267,20 @@ enum werr cmd_subscribe(struct cmd *m, struct werror *e)
     s->rd = core_reader_new(m->srv->core, on_ready, s);
     LIST_INSERT_HEAD(&m->c->subs, s, of_conn);
     m->c->n_subs++;
-    for (uint32_t i = 0; i < in.n_parts && msg_next_sub_part(&in.parts, &part); i++) {
-        rc = core_reader_add(s->rd, part.tid, part.p, part.offset, part.has_epoch, part.epoch, e);
-        if (rc != WERR_OK) {
-            free_sub(s);
-            return rc;
-        }
+    rc = take_who(s, &in.who, e);
+    if (rc == WERR_OK) {
+        rc = add_parts(s, &in.parts, in.n_parts, &later, e);
     }
-    msg_put_ok(conn_ctl(m->c), m->corr);
-    conn_sent(m->c);
+    if (rc != WERR_OK) {
+        free_sub(s);
+        goto out;
+    }
+    answer_ok(m, &later);
     s->has_more = true;
-    list_sub(s);
-    return WERR_OK;
+    sub_list(s);
+out:
+    buf_fini(&later);
+    return rc;
 }
 
 enum werr cmd_credit(struct cmd *m, struct werror *e)
@@ -250,16 +295,27 @@ enum werr cmd_credit(struct cmd *m, struct werror *e)
     if (s != NULL && limit > s->limit) { /* late credit for a sub that is gone means nothing */
         s->limit = limit;
         if (s->has_more) {
-            list_sub(s);
+            sub_list(s);
         }
     }
     return WERR_OK;
 }
 
+/* Takes partitions out of a subscription. */
+static void drop_parts(struct sub *s, struct mpread *drop, uint32_t n)
+{
+    uint64_t tid;
+    uint32_t p;
+
+    for (uint32_t i = 0; i < n && msg_next_drop(drop, &tid, &p); i++) {
+        sub_drop_part(s, tid, p);
+    }
+}
+
 enum werr cmd_sub_update(struct cmd *m, struct werror *e)
 {
     struct msg_sub_update in;
-    struct msg_sub_part part;
+    struct buf later = {0};
     enum werr rc = msg_get_sub_update(&m->args, &in, e);
     struct sub *s;
 
@@ -270,32 +326,24 @@ enum werr cmd_sub_update(struct cmd *m, struct werror *e)
     if (s == NULL) {
         return werror_set(e, WERR_UNKNOWN_SUB, "no subscription %u on this connection", in.sub);
     }
-    for (uint32_t i = 0; i < in.n_drop; i++) {
-        uint64_t tid;
-        uint32_t p;
-
-        if (!msg_next_drop(&in.drop, &tid, &p)) {
-            break;
-        }
-        (void)core_reader_drop(s->rd, tid, p);
-    }
-    if (core_reader_parts(s->rd) + in.n_add > LIMIT_SUB_PARTITIONS) {
+    drop_parts(s, &in.drop, in.n_drop);
+    const size_t have = core_reader_parts(s->rd) + s->n_held;
+    if (have + in.n_add > LIMIT_SUB_PARTITIONS) {
         return werror_set(e, WERR_TOO_LARGE, "%zu partitions in a subscription, limit %d",
-                          core_reader_parts(s->rd) + in.n_add, LIMIT_SUB_PARTITIONS);
+                          have + in.n_add, LIMIT_SUB_PARTITIONS);
     }
-    for (uint32_t i = 0; i < in.n_add && msg_next_sub_part(&in.add, &part); i++) {
-        rc = core_reader_add(s->rd, part.tid, part.p, part.offset, part.has_epoch, part.epoch, e);
-        if (rc != WERR_OK) {
-            return rc;
-        }
+    rc = add_parts(s, &in.add, in.n_add, &later, e);
+    if (rc != WERR_OK) {
+        goto out;
     }
-    msg_put_ok(conn_ctl(m->c), m->corr);
-    conn_sent(m->c);
+    answer_ok(m, &later);
     if (in.n_add == 0 && in.n_drop == 0) {
         free_sub(s);
     } else {
         s->has_more = true;
-        list_sub(s);
+        sub_list(s);
     }
-    return WERR_OK;
+out:
+    buf_fini(&later);
+    return rc;
 }

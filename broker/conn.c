@@ -15,6 +15,7 @@
 
 #include "broker/clock.h"
 #include "broker/conn_impl.h"
+#include "broker/members.h"
 #include "broker/peer.h"
 #include "broker/server.h"
 #include "broker/session.h"
@@ -134,6 +135,8 @@ struct conn *conn_open(struct server *srv, int fd, const struct sockaddr_storage
     c->opened_mono_ns = clock_mono_ns();
     LIST_INIT(&c->subs);
     LIST_INIT(&c->fetches);
+    LIST_INIT(&c->seats);
+    LIST_INIT(&c->acquires);
     ev_io_init(&c->io, on_io, fd, EV_READ);
     ev_io_start(srv->loop, &c->io);
     TAILQ_INSERT_TAIL(&srv->conns, c, all);
@@ -233,8 +236,13 @@ void conn_close(struct conn *c, const char *why)
 static void shed(struct conn *c)
 {
     c->shed = true;
+    if (!LIST_EMPTY(&c->seats)) {
+        server_again(c->srv); /* what the core makes of it wants a flush */
+    }
     subs_close(c);
     fetches_cancel(c);
+    acquires_cancel(c, NULL);
+    seats_close(c);
     conn_drop_big(c);
     while (c->out_head < c->out_tail) {
         blob_unref(c->out[c->out_head++].data.owner);

@@ -21,6 +21,8 @@
 struct server;
 struct sub;
 struct fetch;
+struct seat;
+struct acquire;
 
 enum {
     CONN_OUTPUT_HIGH = 1 << 20,  /* above: stop reading this socket, stop delivering */
@@ -81,8 +83,10 @@ struct conn {
     bool again;       /* input lies here that its turn did not cover */
 
     LIST_HEAD(, sub) subs;
-    LIST_HEAD(, fetch) fetches; /* that wait */
-    unsigned n_subs;
+    LIST_HEAD(, fetch) fetches;    /* that wait */
+    LIST_HEAD(, seat) seats;       /* members of groups */
+    LIST_HEAD(, acquire) acquires; /* that wait */
+    unsigned n_subs, n_seats;
     TAILQ_ENTRY(conn) all, dirty_link, dead_link, starved_link, hungry_link, again_link, big_link;
 };
 

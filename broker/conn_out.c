@@ -10,6 +10,7 @@
 
 #include "broker/clock.h"
 #include "broker/conn_impl.h"
+#include "broker/members.h"
 #include "broker/server.h"
 #include "broker/session.h"
 
@@ -219,5 +220,6 @@ void conn_flush(struct conn *c)
     }
     if (!conn_output_full(c)) {
         subs_resume(c);
+        seats_resume(c);
     }
 }

@@ -48,6 +48,29 @@ static const struct row rows[] = {
     ROW("weir_waiting_fetches", core.waiting_fetches),
     ROW("weir_retention_trims_total", core.retention_trims),
     ROW("weir_retention_bytes_total", core.retention_bytes),
+    ROW("weir_groups", group.groups),
+    ROW("weir_group_members", group.members),
+    ROW("weir_group_rebalances_total", group.rebalances),
+    ROW("weir_group_commits_total", group.commits),
+    ROW("weir_group_fenced_total", group.fenced),
+    ROW("weir_group_acquired_total", group.acquired),
+    ROW("weir_group_acked_total", group.acked),
+    ROW("weir_group_nacked_total", group.nacked),
+    ROW("weir_group_released_total", group.released),
+    ROW("weir_group_extended_total", group.extended),
+    ROW("weir_group_expired_total", group.expired),
+    ROW("weir_group_redelivered_total", group.redelivered),
+    ROW("weir_group_lease_lost_total", group.lease_lost),
+    ROW("weir_group_leased", group.leased),
+    ROW("weir_group_holds", group.holds),
+    ROW("weir_dlq_dead_total", group.dead),
+    ROW("weir_dlq_moved_total", group.dlq_moved),
+    ROW("weir_dlq_redriven_total", group.dlq_redriven),
+    ROW("weir_dlq_purged_total", group.dlq_purged),
+    ROW("weir_scheduled_messages", group.delayed_pending),
+    ROW("weir_scheduled_delivered_total", group.delayed_delivered),
+    ROW("weir_scheduled_cancelled_total", group.delayed_cancelled),
+    ROW("weir_timer_late_milliseconds_total", group.late_ms_total),
     ROW("weir_store_state", store_state),
     ROW("weir_store_disk_bytes", store.disk_bytes),
     ROW("weir_store_free_bytes", store.free_bytes),
@@ -84,9 +107,31 @@ static uint64_t resident(void)
     return second != NULL ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
+static void take_lags(struct metrics *m, struct core *co)
+{
+    struct slice after = {NULL, 0};
+    struct msg_group_row row;
+    struct core_group *g;
+
+    m->n_lags = 0;
+    while (m->n_lags < METRICS_GROUPS && (g = core_group_after(co, after)) != NULL) {
+        core_group_row(co, g, &row);
+        const size_t i = m->n_lags++;
+        memcpy(m->lags[i].name, row.name.p, row.name.n);
+        m->lags[i].name[row.name.n] = '\0';
+        m->lags[i].lag = row.lag_msgs;
+        m->lags[i].lag_ms = row.lag_ms;
+        m->lags[i].in_flight = row.in_flight;
+        m->lags[i].members = row.members;
+        after = slice_of(m->lags[i].name, row.name.n);
+    }
+}
+
 void metrics_take(struct metrics *m, struct server *srv)
 {
     core_stats(srv->core, &m->core);
+    core_group_stats(srv->core, &m->group);
+    take_lags(m, srv->core);
     store_stats(srv->st, &m->store);
     m->server = srv->stats;
     m->connections = srv->n_conns;
@@ -95,6 +140,10 @@ void metrics_take(struct metrics *m, struct server *srv)
     m->uptime_s = (uint64_t)((clock_mono_ns() - srv->started_mono_ns) / 1000000000);
     m->store_state = (uint64_t)store_state(srv->st);
 }
+
+/* Upper ends of the buckets of core_group_stats.late. */
+static const char *const late_ms[CORE_LATE_BUCKETS] = {
+    "1", "2", "5", "10", "20", "50", "100", "200", "500", "1000", "10000", "more"};
 
 void metrics_walk(const struct metrics *m,
                   void (*fn)(void *arg, const char *name, const char *label,
@@ -118,6 +167,15 @@ void metrics_walk(const struct metrics *m,
         if (m->server.requests[op] > 0) {
             fn(arg, "weir_requests_total", "op", msg_op_name(op), m->server.requests[op]);
         }
+    }
+    for (size_t i = 0; i < CORE_LATE_BUCKETS; i++) {
+        fn(arg, "weir_timer_late", "up_to_ms", late_ms[i], m->group.late[i]);
+    }
+    for (size_t i = 0; i < m->n_lags; i++) {
+        fn(arg, "weir_group_lag_messages", "group", m->lags[i].name, m->lags[i].lag);
+        fn(arg, "weir_group_lag_milliseconds", "group", m->lags[i].name, m->lags[i].lag_ms);
+        fn(arg, "weir_group_in_flight", "group", m->lags[i].name, m->lags[i].in_flight);
+        fn(arg, "weir_group_live_members", "group", m->lags[i].name, m->lags[i].members);
     }
     for (unsigned code = 1;
          code < sizeof m->core.produce_refused / sizeof m->core.produce_refused[0]; code++) {

@@ -1,17 +1,26 @@
 #ifndef WEIR_BROKER_METRICS_H
 #define WEIR_BROKER_METRICS_H
 /* Every figure the server gives, under Prometheus-style names. Loop thread. */
+#include "broker/core/core_group.h"
 #include "broker/server.h"
+
+enum { METRICS_GROUPS = 100 }; /* groups with figures of their own: the first in name order */
 
 struct metrics {
     struct core_stats core;
     struct store_stats store;
     struct server_stats server;
+    struct core_group_stats group;
     uint64_t connections, large_input_bytes, resident_bytes, uptime_s, store_state;
+    struct {
+        char name[LIMIT_NAME + 1];
+        uint64_t lag, lag_ms, in_flight, members;
+    } lags[METRICS_GROUPS];
+    size_t n_lags;
 };
 
 void metrics_take(struct metrics *m, struct server *srv);
-/* Calls fn once per series; label NULL = none. Strings are static. */
+/* Calls fn once per series; label NULL = none. Strings live as long as m. */
 void metrics_walk(const struct metrics *m,
                   void (*fn)(void *arg, const char *name, const char *label,
                              const char *label_value, uint64_t value),

@@ -8,6 +8,11 @@ void reply_init(struct reply *r)
 
 void reply_data(struct reply *r, struct bytes data)
 {
+    if (r->n == REPLY_PARTS) {
+        buf_put(&r->heads, data.p, data.n);
+        blob_unref(data.owner);
+        return;
+    }
     r->part[r->n].at = r->heads.len;
     r->part[r->n++].data = data;
     r->data_bytes += data.n;

@@ -18,7 +18,8 @@ struct reply {
 };
 
 void reply_init(struct reply *r);
-/* Data that follows what was encoded so far. Takes the reference. n must stay below REPLY_PARTS. */
+/* Data that follows what was encoded so far. Takes the reference. Beyond REPLY_PARTS it is copied.
+ */
 void reply_data(struct reply *r, struct bytes data);
 /* Patches the frame's length and queues everything. Frees what the reply holds. */
 void reply_send(struct reply *r, struct conn *c);

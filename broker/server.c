@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "broker/clock.h"
+#include "broker/members.h"
 #include "broker/notify.h"
 #include "broker/session.h"
 #include "proto/limits.h"
@@ -208,7 +209,9 @@ static void on_before_sleep(struct ev_loop *loop, ev_prepare *w, int events)
     (void)events;
     go_on(srv);
     core_flush(srv->core);
+    seats_pump(srv);
     subs_pump(srv);
+    core_flush(srv->core); /* what members gave up or were given */
     flush_all(srv);
     reap(srv);
     arm_core_timer(srv);
@@ -397,6 +400,7 @@ enum werr server_open(struct server *srv, const struct config *conf, struct werr
     TAILQ_INIT(&srv->bigs);
     TAILQ_INIT(&srv->hungry);
     TAILQ_INIT(&srv->ready_subs);
+    TAILQ_INIT(&srv->seat_news);
     srv->started_mono_ns = clock_mono_ns();
     memcpy(srv->conn_id_base, &id, sizeof id);
     take_advertise(srv);
@@ -455,6 +459,8 @@ static void close_core(struct server *srv)
     reap(srv); /* closed ones let go of their readers while there is a core */
     TAILQ_FOREACH (c, &srv->conns, all) {
         subs_close(c);
+        acquires_cancel(c, NULL);
+        seats_close(c);
     }
     store_close(srv->st);
     core_close(srv->core);

@@ -47,6 +47,7 @@ struct server {
     size_t big_bytes;
     int64_t big_freed_mono_ns;
     TAILQ_HEAD(sub_list, sub) ready_subs;
+    TAILQ_HEAD(seat_list, seat) seat_news; /* members to be told something */
     unsigned n_conns, n_again;
     uint64_t next_conn_id;
     uint8_t conn_id_base[8];

@@ -29,6 +29,23 @@ static const struct {
     {OP_TOPIC_ALTER, FRAME_REQUEST, cmd_topic_alter},
     {OP_TOPIC_DESCRIBE, FRAME_REQUEST, cmd_topic_describe},
     {OP_METRICS, FRAME_REQUEST, cmd_metrics},
+    {OP_GROUP_JOIN, FRAME_REQUEST, cmd_group_join},
+    {OP_GROUP_HEARTBEAT, FRAME_REQUEST, cmd_group_heartbeat},
+    {OP_GROUP_LEAVE, FRAME_REQUEST, cmd_group_leave},
+    {OP_COMMIT, FRAME_REQUEST, cmd_commit},
+    {OP_COMMITTED, FRAME_REQUEST, cmd_committed},
+    {OP_ACQUIRE, FRAME_REQUEST, cmd_acquire},
+    {OP_SETTLE, FRAME_REQUEST, cmd_settle},
+    {OP_GROUP_LIST, FRAME_REQUEST, cmd_group_list},
+    {OP_GROUP_DESCRIBE, FRAME_REQUEST, cmd_group_describe},
+    {OP_GROUP_RESET, FRAME_REQUEST, cmd_group_reset},
+    {OP_GROUP_DELETE, FRAME_REQUEST, cmd_group_delete},
+    {OP_GROUP_ALTER, FRAME_REQUEST, cmd_group_alter},
+    {OP_DLQ_LIST, FRAME_REQUEST, cmd_dlq_list},
+    {OP_DLQ_REDRIVE, FRAME_REQUEST, cmd_dlq_redrive},
+    {OP_DLQ_PURGE, FRAME_REQUEST, cmd_dlq_purge},
+    {OP_CANCEL_DELAYED, FRAME_REQUEST, cmd_cancel_delayed},
+    {OP_DELAYED_LIST, FRAME_REQUEST, cmd_delayed_list},
 };
 
 static cmd_fn handler_of(uint32_t op, enum frame_kind kind)
@@ -69,7 +86,8 @@ bool session_greet(struct conn *c, uint8_t first)
 
 static void say_hello(struct conn *c, uint32_t corr)
 {
-    static const char *const features[] = {"stream", "idempotence", "slots", NULL};
+    static const char *const features[] = {"stream", "idempotence", "slots", "groups",
+                                           "queues", "delay",       NULL};
     struct server *srv = c->srv;
     uint8_t conn_id[16];
     struct msg_hello_ok ok = {

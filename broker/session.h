@@ -48,11 +48,39 @@ enum werr cmd_topic_delete(struct cmd *m, struct werror *e);
 enum werr cmd_topic_alter(struct cmd *m, struct werror *e);
 enum werr cmd_topic_describe(struct cmd *m, struct werror *e);
 enum werr cmd_metrics(struct cmd *m, struct werror *e);
+enum werr cmd_group_join(struct cmd *m, struct werror *e);
+enum werr cmd_group_heartbeat(struct cmd *m, struct werror *e);
+enum werr cmd_group_leave(struct cmd *m, struct werror *e);
+enum werr cmd_commit(struct cmd *m, struct werror *e);
+enum werr cmd_committed(struct cmd *m, struct werror *e);
+enum werr cmd_acquire(struct cmd *m, struct werror *e);
+enum werr cmd_settle(struct cmd *m, struct werror *e);
+enum werr cmd_group_list(struct cmd *m, struct werror *e);
+enum werr cmd_group_describe(struct cmd *m, struct werror *e);
+enum werr cmd_group_reset(struct cmd *m, struct werror *e);
+enum werr cmd_group_delete(struct cmd *m, struct werror *e);
+enum werr cmd_group_alter(struct cmd *m, struct werror *e);
+enum werr cmd_dlq_list(struct cmd *m, struct werror *e);
+enum werr cmd_dlq_redrive(struct cmd *m, struct werror *e);
+enum werr cmd_dlq_purge(struct cmd *m, struct werror *e);
+enum werr cmd_cancel_delayed(struct cmd *m, struct werror *e);
+enum werr cmd_delayed_list(struct cmd *m, struct werror *e);
 
 /* Subscriptions of a connection (cmd_sub.c). */
 void fetches_cancel(struct conn *c); /* the connection ends (cmd_fetch.c) */
 void subs_close(struct conn *c);     /* the connection ends */
 void subs_resume(struct conn *c);    /* its output drained */
 void subs_pump(struct server *srv);  /* delivers what is ready, a turn's worth */
+/* Readers for a member of a group: something changed, they may or may not read now. */
+struct as_member;
+void subs_look_again(struct conn *c, const struct as_member *as);
+void fetches_look_again(struct conn *c, const struct as_member *as);
+/* The member is no more: SUB_ERROR for everything that is read for it. */
+void subs_fence(struct conn *c, const struct as_member *as);
+/* Acquires of one member, or of all (NULL), end without an answer (cmd_queue.c). */
+void acquires_cancel(struct conn *c, const struct as_member *as);
+/* The seat of a join is gone before its answer (cmd_group.c). NULL allowed. */
+struct join;
+void join_forget(struct join *j);
 
 #endif

@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 #include "broker/core/mem.h"
-#include "proto/crc32c.h"
+#include "broker/core/moved.h"
 #include "proto/mpread.h"
 
 static const char SUFFIX[] = "~dlq";
@@ -208,22 +208,6 @@ static void fill_headers(struct headers *h, const struct dlq_copy *c)
 
 /* ---------------------------------------------------------------- the batch */
 
-/* A finished batch as the broker's own: no producer, and a flag that says so. */
-static struct blob *own(struct slice batch)
-{
-    enum { MOVED = 0x0100, BODY = 32, CRC_AT = 28 };
-    struct blob *b = blob_copy(batch.p, batch.n);
-    struct batch_head h;
-
-    if (b != NULL) {
-        batch_head_read(b->p, &h);
-        h.flags |= MOVED;
-        batch_head_write(b->p, &h);
-        put_be32(b->p + CRC_AT, crc32c(b->p + BODY, b->n - BODY));
-    }
-    return b;
-}
-
 struct blob *dlq_copy(const struct dlq_copy *c)
 {
     struct headers *h = core_calloc(1, sizeof *h);
@@ -242,7 +226,7 @@ struct blob *dlq_copy(const struct dlq_copy *c)
     if (batch_add(&bb, c->ts_ms, key, value, h->list, h->n) == WERR_OK &&
         batch_finish(&bb, NULL, c->zip ? BATCH_CODEC_ZSTD : BATCH_CODEC_NONE, &zip, &out) ==
             WERR_OK) {
-        b = own(out);
+        b = moved_batch(out);
     }
     batch_builder_fini(&bb);
     buf_fini(&zip);
