@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "proto/compress.h"
+#include "proto/msg_group.h"
 #include "tests/unit/proto/samples.h"
 
 enum { PATH_BYTES = 1024 };
@@ -117,6 +118,27 @@ static void save_settings(const char *dir)
     buf_fini(&b);
 }
 
+static void save_group_settings(const char *dir)
+{
+    static const char *const texts[] = {"max_rate=500/s", "paused_until=forever", "order=key",
+                                        "max_processing_ms=15m"};
+    struct group_config c;
+    struct buf b = {0};
+
+    group_config_defaults(&c, GROUP_MODE_QUEUE);
+    group_config_put(&b, &c, true);
+    save(dir, "group_config", "all", &b);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char name[] = "text_0";
+
+        name[5] = (char)('0' + i);
+        buf_clear(&b);
+        buf_put(&b, texts[i], strlen(texts[i]));
+        save(dir, "group_config", name, &b);
+    }
+    buf_fini(&b);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -127,5 +149,6 @@ int main(int argc, char **argv)
     save_messages(argv[1]);
     save_batches(argv[1]);
     save_settings(argv[1]);
+    save_group_settings(argv[1]);
     return 0;
 }

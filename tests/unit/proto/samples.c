@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "tests/unit/proto/samples_group.h"
+
 enum { CORR = 1, SUB = 7, TID = 1001, PART = 3, PID = 7 };
 static const int64_t TIME_MS = 1798000000000; /* 2026-12-23 */
 
@@ -68,7 +70,8 @@ static void put_hello(struct buf *b)
 
 static void put_hello_ok(struct buf *b)
 {
-    static const char *const features[] = {"stream", "idempotence", "slots", NULL};
+    static const char *const features[] = {"stream", "idempotence", "slots", "groups",
+                                           "queues", "delay",       NULL};
     static const uint8_t id[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const struct msg_hello_ok m = {
         .proto = WEIR_PROTO_VERSION,
@@ -432,6 +435,9 @@ static const struct sample table[] = {
     {"topic_describe_ok", FROM_SERVER, OP_TOPIC_DESCRIBE, put_topic_describe_ok},
     {"metrics", FROM_CLIENT, OP_METRICS, put_metrics},
     {"metrics_ok", FROM_SERVER, OP_METRICS, put_metrics_ok},
+#define X(name, from, op) {#name, from, op, sample_##name},
+    GROUP_SAMPLES(X)
+#undef X
 };
 
 const struct sample *samples(size_t *n)

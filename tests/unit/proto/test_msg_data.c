@@ -17,8 +17,14 @@ static void test_produce(void **state)
     r = ARGS("\x94\x01\x02\xc4\x00\x81\xaa"
              "deliver_at\xc0");
     assert_int_equal(msg_get_produce(&r, &m, &e), WERR_OK);
+    assert_true(m.deliver_at_ms == 0);
     r = ARGS("\x94\x01\x02\xc4\x00\x81\xaa"
              "deliver_at\x05");
+    assert_int_equal(msg_get_produce(&r, &m, &e), WERR_OK);
+    assert_true(m.deliver_at_ms == 5);
+    r = ARGS("\x94\x01\x02\xc4\x00\x81\xaeif_last_offset\x05"); /* reserved names */
+    assert_int_equal(msg_get_produce(&r, &m, &e), WERR_UNSUPPORTED_FIELD);
+    r = ARGS("\x94\x01\x02\xc4\x00\x81\xa3ttl\x05");
     assert_int_equal(msg_get_produce(&r, &m, &e), WERR_UNSUPPORTED_FIELD);
     r = ARGS("\x94\x01\x02\xc4\x00\xc0");
     assert_int_equal(msg_get_produce(&r, &m, &e), WERR_OK);
@@ -105,8 +111,9 @@ static void test_fetch(void **state)
     assert_int_equal(msg_get_fetch(&r, &m, &e), WERR_OK);
     assert_true(msg_next_fetch_part(&m.parts, &p) && !p.has_epoch);
     assert_false(msg_next_fetch_part(&m.parts, &p));
-    r = ARGS("\x95\x00\x00\x00\x90\x93\xa1g\xa1m\x01"); /* `for` a group: not today */
-    assert_int_equal(msg_get_fetch(&r, &m, &e), WERR_UNSUPPORTED_FIELD);
+    assert_true(m.who.group.n == 0 && m.who.member.n == 0);
+    r = ARGS("\x95\x00\x00\x00\x90\x93\xa1g\xa1m\x01"); /* a member is a bin of 16 */
+    assert_int_equal(msg_get_fetch(&r, &m, &e), WERR_MALFORMED);
     r = ARGS("\x94\x00\x00\x00\x91\x96\x01\x02\x03\x04\x05\x06");
     assert_int_equal(msg_get_fetch(&r, &m, &e), WERR_UNSUPPORTED_FIELD);
     r = ARGS("\x94\x00\x00\x00\x91\x93\x01\x02\x03");

@@ -22,8 +22,9 @@ static void test_subscribe(void **state)
     assert_int_equal(msg_get_subscribe(&r, &m, NULL), WERR_OK);
     r = ARGS("\x95\x07\x90\x00\x80\xc0");
     assert_int_equal(msg_get_subscribe(&r, &m, NULL), WERR_OK);
-    r = ARGS("\x95\x07\x90\x00\x80\x93\xa1g\xa1m\x01"); /* `for` a group: not today */
-    assert_int_equal(msg_get_subscribe(&r, &m, NULL), WERR_UNSUPPORTED_FIELD);
+    assert_true(m.who.group.n == 0);
+    r = ARGS("\x95\x07\x90\x00\x80\x93\xa1g\xa1m\x01"); /* a member is a bin of 16 */
+    assert_int_equal(msg_get_subscribe(&r, &m, NULL), WERR_MALFORMED);
     r = ARGS("\x94\x07\x90\x00\x81\xa3new\x01");
     assert_int_equal(msg_get_subscribe(&r, &m, NULL), WERR_UNSUPPORTED_FIELD);
     r = ARGS("\x94\x07\x90\x00\x81\xa8max_push\xff");

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "proto/compress.h"
+#include "tests/unit/proto/walk_group.h"
 
 static volatile unsigned sink;
 static unsigned long elements;
@@ -102,6 +103,10 @@ static enum werr walk_fetch(struct frame *f, struct werror *e)
     uint32_t n = 0;
     enum werr rc = msg_get_fetch(&f->args, &m, e);
 
+    if (rc == WERR_OK) {
+        touch(m.who.group);
+        touch(m.who.member);
+    }
     while (rc == WERR_OK && msg_next_fetch_part(&m.parts, &p)) {
         n++;
         elements++;
@@ -116,6 +121,10 @@ static enum werr walk_subscribe(struct frame *f, struct werror *e)
     uint32_t n = 0;
     enum werr rc = msg_get_subscribe(&f->args, &m, e);
 
+    if (rc == WERR_OK) {
+        touch(m.who.group);
+        touch(m.who.member);
+    }
     while (rc == WERR_OK && msg_next_sub_part(&m.parts, &p)) {
         n++;
         elements++;
@@ -241,8 +250,14 @@ enum werr walk_request(struct frame *f, struct werror *e)
     case OP_TOPIC_DELETE:
     case OP_TOPIC_DESCRIBE:
         return walk_topic(f->op, f, e);
-    default:
+    case OP_HELLO:
+    case OP_PING:
+    case OP_INIT_PRODUCER:
+    case OP_METRICS:
+    case OP_CREDIT:
         return walk_session(f->op, f, e);
+    default:
+        return walk_group_request(f, e);
     }
 }
 
@@ -403,9 +418,19 @@ static enum werr walk_hello_ok(struct frame *f, struct werror *e)
     return rc;
 }
 
+static enum werr walk_produce_ok(struct frame *f, struct werror *e)
+{
+    struct msg_produce_ok m;
+    enum werr rc = msg_get_produce_ok(&f->args, &m, e);
+
+    if (rc == WERR_OK) {
+        touch(m.delay_id);
+    }
+    return rc;
+}
+
 enum werr walk_response(uint32_t op, struct frame *f, struct werror *e)
 {
-    struct msg_produce_ok produced;
     struct topic_config conf;
     uint64_t a, b;
     int64_t ms;
@@ -423,7 +448,7 @@ enum werr walk_response(uint32_t op, struct frame *f, struct werror *e)
     case OP_METADATA:
         return walk_metadata_ok(f, e);
     case OP_PRODUCE:
-        return msg_get_produce_ok(&f->args, &produced, e);
+        return walk_produce_ok(f, e);
     case OP_FETCH:
         return walk_fetch_ok(f, e);
     case OP_INIT_PRODUCER:
@@ -438,6 +463,6 @@ enum werr walk_response(uint32_t op, struct frame *f, struct werror *e)
     case OP_TOPIC_DESCRIBE:
         return walk_describe_ok(f, e);
     default:
-        return WERR_UNKNOWN_OP;
+        return walk_group_response(op, f, e);
     }
 }
