@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/group.h"
 #include "client/handle.h"
 
 enum { SUB_RETRY_MS = 50, SUB_RETRY_MAX_MS = 2000 };
@@ -29,6 +30,8 @@ weir_sub *weir_subscribe(weir *w, const char *topic, const char *group, const ch
     s->error = s->next_error = e;
     TAILQ_INIT(&s->queue);
     TAILQ_INIT(&s->opened);
+    TAILQ_INIT(&s->topics);
+    TAILQ_INIT(&s->parts);
     sub_options_defaults(&s->opt);
     if (!handle_usable(w, &e)) {
         s->state = SUB_FAILED;
@@ -37,16 +40,20 @@ weir_sub *weir_subscribe(weir *w, const char *topic, const char *group, const ch
     }
     s->w = w;
     TAILQ_INSERT_TAIL(&w->subs, s, link);
-    if (group) {
-        sub_fail(s, err_make(WERR_UNKNOWN_OP, "groups are not available in this version"));
-    } else if (sub_options_parse(&s->opt, options, &we) != WERR_OK) {
+    if (sub_options_parse(&s->opt, options, group != NULL, &we) != WERR_OK) {
         sub_fail(s, err_from_local(&we));
+    } else if (group) {
+        s->kind = s->opt.queue ? SUB_QUEUE : SUB_LOG;
+        if (!group_init(s, topic, group, &e)) {
+            sub_fail(s, e);
+        }
     } else if (!(s->topic = handle_topic(w, topic, &e))) {
         sub_fail(s, e);
     } else {
-        memcpy(s->name, s->topic->name, s->topic->name_len + 1);
-        conn_want(&w->conn, handle_now(w));
         meta_want(w, s->topic);
+    }
+    if (s->state != SUB_FAILED) {
+        conn_want(&w->conn, handle_now(w));
         handle_dirty(w);
     }
     return s;
@@ -62,26 +69,23 @@ static void free_batches(struct rx_batch_list *list)
     }
 }
 
-/* Tells the broker to stop sending on the current id. */
-static void forget_id(struct weir_sub *s)
+void sub_forget_id(struct weir_sub *s)
 {
     struct buf b = {0};
-    struct req *r;
+    struct req r = {.state = REQ_FREE};
 
     if (s->id == 0 || !conn_ready(&s->w->conn)) {
         s->id = 0;
         return;
     }
-    r = &s->req;
-    if (r->state == REQ_FREE && conn_prepare(&s->w->conn, r) == WERR_OK) {
-        msg_put_sub_update(&b, r->corr, s->id, NULL, 0, NULL, 0);
-        buf_fini(&r->frame);
-        r->frame = b;
-        r->repeat = false;
-        r->deadline_mono_ns = CLOCK_NEVER;
-        if (conn_submit(&s->w->conn, r) == WERR_OK) {
-            conn_cancel(&s->w->conn, r); /* nobody needs the answer */
+    if (conn_prepare(&s->w->conn, &r) == WERR_OK) {
+        msg_put_sub_update(&b, r.corr, s->id, NULL, 0, NULL, 0);
+        r.frame = b;
+        r.deadline_mono_ns = CLOCK_NEVER;
+        if (conn_submit(&s->w->conn, &r) == WERR_OK) {
+            conn_cancel(&s->w->conn, &r); /* nobody needs the answer */
         }
+        buf_fini(&r.frame);
     }
     s->id = 0;
 }
@@ -92,18 +96,40 @@ void sub_free(struct weir_sub *s)
 
     if (s->w) {
         conn_cancel(&s->w->conn, &s->req);
-        forget_id(s);
+        if (s->g) {
+            group_farewell(s);
+        }
+        sub_forget_id(s);
         TAILQ_REMOVE(&s->w->subs, s, link);
+        s->w = NULL;
+    }
+    if (s->busy > 0) {
+        s->gone = true; /* the call that is still using it frees it */
+        return;
     }
     buf_fini(&s->req.frame);
     free_batches(&s->queue);
     free_batches(&s->opened);
+    if (s->g) {
+        group_free(s);
+    }
     while ((block = s->blocks)) {
         s->blocks = block->next;
         free(block);
     }
-    free(s->parts);
+    sub_parts_free(s);
     free(s);
+}
+
+bool sub_unhold(struct weir_sub *s)
+{
+    bool gone = s->gone;
+
+    s->busy--;
+    if (gone && s->busy == 0) {
+        sub_free(s);
+    }
+    return !gone;
 }
 
 void weir_unsubscribe(weir_sub *s)
@@ -121,31 +147,39 @@ void weir_unsubscribe(weir_sub *s)
 void sub_fail(struct weir_sub *s, weir_error e)
 {
     conn_cancel(&s->w->conn, &s->req);
-    forget_id(s);
+    sub_forget_id(s);
     s->state = SUB_FAILED;
     s->error = e;
     s->w->last_error = e;
 }
 
-void sub_again(struct weir_sub *s, uint32_t retry_after_ms)
+int64_t sub_backoff(struct weir_sub *s, uint32_t retry_after_ms)
 {
     uint32_t ms = (uint32_t)SUB_RETRY_MS << (s->tries < 6 ? s->tries : 6);
 
     ms = ms < SUB_RETRY_MAX_MS ? ms : SUB_RETRY_MAX_MS;
     ms = retry_after_ms > ms ? retry_after_ms : ms;
     s->tries++;
-    conn_cancel(&s->w->conn, &s->req);
-    forget_id(s);
-    s->state = SUB_META;
     s->retry_ns = clock_after_ms(s->w->now_ns, ms < 60000 ? ms : 60000);
     handle_timer(s->w, s->retry_ns);
+    return s->retry_ns;
+}
+
+void sub_again(struct weir_sub *s, uint32_t retry_after_ms)
+{
+    (void)sub_backoff(s, retry_after_ms);
+    conn_cancel(&s->w->conn, &s->req);
+    sub_forget_id(s);
+    s->state = SUB_META;
     meta_refresh(s->w, s->topic);
 }
 
 void sub_on_lost(struct weir_sub *s)
 {
     s->id = 0;
-    if (s->state != SUB_FAILED) {
+    if (s->g) {
+        group_on_lost(s);
+    } else if (s->state != SUB_FAILED) {
         conn_cancel(&s->w->conn, &s->req);
         s->state = SUB_META;
         s->retry_ns = 0;
@@ -164,22 +198,17 @@ static void refused(struct weir_sub *s, const struct answer *a)
         sub_again(s, a->err.retry_after_ms);
         return;
     }
-    err_wrap(&e, "topic %s", s->name);
+    err_wrap(&e, "topic %s", s->topic->name);
     sub_fail(s, e);
 }
 
-static void broken(struct weir_sub *s, struct werror *e)
+void sub_broken(struct weir_sub *s, struct werror *e)
 {
     werror_wrap(e, "the server broke the protocol");
     conn_break(&s->w->conn, s->w->now_ns, e);
 }
 
 /* ---------------------------------------------------------------- partitions */
-
-struct sub_part *sub_part(struct weir_sub *s, uint32_t p)
-{
-    return p < LIMIT_PARTITIONS && s->index[p] ? &s->parts[s->index[p] - 1] : NULL;
-}
 
 static bool wanted(const struct weir_sub *s, uint32_t p)
 {
@@ -188,46 +217,46 @@ static bool wanted(const struct weir_sub *s, uint32_t p)
 
 /*
  * Makes the table of partitions, or adds those the topic has grown by (read from their start: all
- * that is in them is new). Room for all a topic may have is allocated once, since received batches
- * point into the table.
+ * that is in them is new).
  */
 static bool make_parts(struct weir_sub *s)
 {
-    const struct topic *t = s->topic;
-    bool first = s->parts == NULL;
+    struct topic *t = s->topic;
+    struct sub_topic *st = TAILQ_FIRST(&s->topics);
+    bool first = st == NULL;
 
     for (uint32_t p = t->n_parts; p < LIMIT_PARTITIONS && s->opt.some; p++) {
         if (wanted(s, p)) {
             sub_fail(s, err_make(WERR_UNKNOWN_TOPIC, "topic %s has no partition %u, only 0 to %u",
-                                 s->name, p, t->n_parts - 1));
+                                 t->name, p, t->n_parts - 1));
             return false;
         }
     }
     if (first) {
-        s->parts = calloc(LIMIT_PARTITIONS, sizeof *s->parts);
-        if (!s->parts) {
-            sub_fail(s, err_make(WERR_NOMEM, "out of memory"));
-            return false;
-        }
-        s->tid = t->tid;
+        st = sub_topic_add(s, t->tid, t);
     }
-    for (uint32_t p = 0; p < t->n_parts; p++) {
-        if (s->index[p] || !wanted(s, p) || (!first && s->opt.stop_at_end)) {
+    for (uint32_t p = 0; st && p < t->n_parts; p++) {
+        struct sub_part *part;
+
+        if ((p < st->n_parts && st->parts[p]) || !wanted(s, p) || (!first && s->opt.stop_at_end)) {
             continue;
         }
-        s->parts[s->n_parts] = (struct sub_part){.p = p, .high = -1};
-        if (!first || s->opt.start == START_OFFSET) {
-            s->parts[s->n_parts].known = true;
-            s->parts[s->n_parts].recv = first ? (uint64_t)s->opt.start_value : 0;
-            s->parts[s->n_parts].next = s->parts[s->n_parts].recv;
+        part = sub_part_add(s, st, p);
+        if (!part) {
+            st = NULL;
+        } else if (!first || s->opt.start == START_OFFSET) {
+            part_reset(part, first ? (uint64_t)s->opt.start_value : 0);
         }
-        s->index[p] = (uint16_t)++s->n_parts;
     }
-    return true;
+    if (!st) {
+        sub_fail(s, err_make(WERR_NOMEM, "out of memory"));
+    }
+    return st != NULL;
 }
 
-void sub_on_topic(struct weir_sub *s)
+static void on_topic(struct weir_sub *s)
 {
+    const struct sub_topic *st = TAILQ_FIRST(&s->topics);
     weir_error e;
 
     if (s->state == SUB_FAILED) {
@@ -235,20 +264,29 @@ void sub_on_topic(struct weir_sub *s)
     }
     if (!s->topic->valid) {
         e = err_from(&s->topic->err, s->topic->err_class);
-        err_wrap(&e, "topic %s", s->name);
+        err_wrap(&e, "topic %s", s->topic->name);
         sub_fail(s, e);
         return;
     }
-    if (s->parts && s->tid != s->topic->tid) {
+    if (st && st->tid != s->topic->tid) {
         sub_fail(s, err_make(WERR_UNKNOWN_TOPIC,
                              "topic %s was deleted and created anew: its offsets begin again",
-                             s->name));
+                             s->topic->name));
         return;
     }
     if (s->state == SUB_ACTIVE && !s->opt.some && !s->opt.stop_at_end &&
         s->topic->n_parts > s->n_parts) {
-        forget_id(s); /* the topic has grown: subscribe to all of it */
+        sub_forget_id(s); /* the topic has grown: subscribe to all of it */
         s->state = SUB_META;
+    }
+}
+
+void sub_on_topic(struct weir_sub *s, struct topic *t)
+{
+    if (s->g) {
+        group_on_topic(s, t);
+    } else if (s->topic == t) {
+        on_topic(s);
     }
 }
 
@@ -256,8 +294,10 @@ void sub_on_topic(struct weir_sub *s)
 
 static bool needs_offsets(const struct weir_sub *s)
 {
-    for (uint32_t i = 0; i < s->n_parts; i++) {
-        if (!s->parts[i].known || (s->opt.stop_at_end && !s->parts[i].has_end)) {
+    const struct sub_part *part;
+
+    TAILQ_FOREACH (part, &s->parts, link) {
+        if (!part->known || (s->opt.stop_at_end && !part->has_end)) {
             return true;
         }
     }
@@ -291,7 +331,7 @@ static enum werr take_offsets(struct weir_sub *s, const struct answer *a, struct
         struct sub_part *part;
 
         rc = msg_get_offset(&cur, &o, e);
-        part = rc == WERR_OK && o.tid == s->tid ? sub_part(s, o.p) : NULL;
+        part = rc == WERR_OK ? sub_part_find(s, o.tid, o.p) : NULL;
         if (rc != WERR_OK || !part) {
             continue;
         }
@@ -301,8 +341,7 @@ static enum werr take_offsets(struct weir_sub *s, const struct answer *a, struct
             continue;
         }
         if (!part->known) { /* asked first */
-            part->known = true;
-            part->recv = part->next = o.offset;
+            part_reset(part, o.offset);
         } else if (s->opt.stop_at_end && !part->has_end) {
             part->has_end = true;
             part->end = o.offset;
@@ -324,7 +363,7 @@ static void on_offsets(struct req *r, const struct answer *a)
     if (a->err.code != WERR_OK) {
         refused(s, a);
     } else if (take_offsets(s, a, &refusal, &e) != WERR_OK) {
-        broken(s, &e);
+        sub_broken(s, &e);
     } else if (refusal.err.code != WERR_OK) {
         refused(s, &refusal);
     } else {
@@ -333,7 +372,7 @@ static void on_offsets(struct req *r, const struct answer *a)
     }
 }
 
-static bool prepare(struct weir_sub *s, void (*done)(struct req *, const struct answer *))
+bool sub_prepare(struct weir_sub *s, void (*done)(struct req *, const struct answer *))
 {
     s->req.done = done;
     s->req.arg = s;
@@ -346,21 +385,20 @@ static bool prepare(struct weir_sub *s, void (*done)(struct req *, const struct 
 static void ask_offsets(struct weir_sub *s)
 {
     struct msg_offset_spec *specs = calloc((size_t)s->n_parts * 2, sizeof *specs);
+    const struct sub_part *part;
     size_t n = 0;
 
-    if (!specs || !prepare(s, on_offsets)) {
+    if (!specs || !sub_prepare(s, on_offsets)) {
         free(specs);
         sub_again(s, 0);
         return;
     }
-    for (uint32_t i = 0; i < s->n_parts; i++) {
-        const struct sub_part *part = &s->parts[i];
-
+    TAILQ_FOREACH (part, &s->parts, link) {
         if (!part->known) {
-            specs[n++] = (struct msg_offset_spec){s->tid, part->p, start_spec(&s->opt)};
+            specs[n++] = (struct msg_offset_spec){part->tid, part->p, start_spec(&s->opt)};
         }
         if (s->opt.stop_at_end && !part->has_end) {
-            specs[n++] = (struct msg_offset_spec){s->tid, part->p, OFFSET_SPEC_END};
+            specs[n++] = (struct msg_offset_spec){part->tid, part->p, OFFSET_SPEC_END};
         }
     }
     msg_put_list_offsets(&s->req.frame, s->req.corr, specs, n);
@@ -384,22 +422,25 @@ static void on_subscribed(struct req *r, const struct answer *a)
     }
 }
 
-static void ask_subscribe(struct weir_sub *s)
+void sub_ask_subscribe(struct weir_sub *s, void (*done)(struct req *, const struct answer *))
 {
-    struct msg_sub_part *parts = calloc(s->n_parts, sizeof *parts);
-    struct msg_subscribe m = {0};
+    struct msg_sub_part *parts = calloc(s->n_parts + 1, sizeof *parts);
+    struct msg_subscribe m = {.sub = 0};
+    struct sub_part *part;
     size_t n = 0;
 
-    for (uint32_t i = 0; parts && i < s->n_parts; i++) {
-        const struct sub_part *part = &s->parts[i];
-
-        if (!part->has_end || part->recv < part->end) {
-            parts[n++] = (struct msg_sub_part){.tid = s->tid, .p = part->p, .offset = part->recv};
+    TAILQ_FOREACH (part, &s->parts, link) {
+        part->subscribed = false;
+        if (!parts || (part->has_end && part->recv >= part->end) ||
+            (s->kind == SUB_LOG && !part->held)) {
+            continue;
         }
+        part->subscribed = true;
+        parts[n++] = (struct msg_sub_part){.tid = part->tid, .p = part->p, .offset = part->recv};
     }
-    if (!parts || (n > 0 && !prepare(s, on_subscribed))) {
+    if (!parts || (n > 0 && !sub_prepare(s, done))) {
         free(parts);
-        sub_again(s, 0);
+        (void)sub_backoff(s, 0);
         return;
     }
     s->state = SUB_ACTIVE;
@@ -409,10 +450,14 @@ static void ask_subscribe(struct weir_sub *s)
         s->limit = s->opt.window_bytes > s->outstanding ? s->opt.window_bytes - s->outstanding : 0;
         m.sub = s->id;
         m.credit = s->limit;
+        if (s->g) {
+            m.who = group_who(s->g);
+        }
         msg_put_subscribe(&s->req.frame, s->req.corr, &m, parts, n);
         if (conn_submit(&s->w->conn, &s->req) != WERR_OK) {
             s->id = 0;
-            sub_again(s, 0);
+            s->state = SUB_SUBSCRIBE;
+            (void)sub_backoff(s, 0);
         }
     }
     free(parts);
@@ -420,6 +465,10 @@ static void ask_subscribe(struct weir_sub *s)
 
 void sub_step(struct weir_sub *s)
 {
+    if (s->g) {
+        group_step(s);
+        return;
+    }
     if (s->state == SUB_FAILED || s->state == SUB_ACTIVE || s->req.state != REQ_FREE) {
         return;
     }
@@ -430,7 +479,7 @@ void sub_step(struct weir_sub *s)
     if (s->state == SUB_META) {
         if (!s->topic->valid) {
             if (s->topic->state == TOPIC_FAILED) {
-                sub_on_topic(s);
+                on_topic(s);
             } else {
                 meta_want(s->w, s->topic);
             }
@@ -452,6 +501,6 @@ void sub_step(struct weir_sub *s)
         s->state = SUB_SUBSCRIBE;
     }
     if (s->state == SUB_SUBSCRIBE) {
-        ask_subscribe(s);
+        sub_ask_subscribe(s, on_subscribed);
     }
 }

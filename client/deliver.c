@@ -8,25 +8,29 @@
 #include <stdlib.h>
 
 #include "client/consumer.h"
+#include "client/group.h"
 #include "client/handle.h"
 
 void rx_batch_free(struct rx_batch *b)
 {
     blob_unref(b->owner);
     buf_fini(&b->scratch);
+    lot_unref(b->lot);
     free(b);
 }
 
 bool sub_ended(const struct weir_sub *s)
 {
-    return s->opt.stop_at_end && s->parts && s->n_ended == s->n_parts;
+    return s->opt.stop_at_end && s->n_parts > 0 && s->n_ended == s->n_parts;
 }
 
 void sub_count_ended(struct weir_sub *s)
 {
+    const struct sub_part *part;
+
     s->n_ended = 0;
-    for (uint32_t i = 0; i < s->n_parts; i++) {
-        s->n_ended += s->parts[i].has_end && s->parts[i].next >= s->parts[i].end;
+    TAILQ_FOREACH (part, &s->parts, link) {
+        s->n_ended += part->has_end && part->next >= part->end;
     }
 }
 
@@ -81,7 +85,7 @@ static bool take_batch(struct weir_sub *s, struct sub_part *part, const struct b
     if (h->base_offset > part->recv) {
         sub_fail(s,
                  err_make(WERR_CORRUPT, "topic %s partition %u: offsets %llu to %llu are missing",
-                          s->name, part->p, (unsigned long long)part->recv,
+                          part->name, part->p, (unsigned long long)part->recv,
                           (unsigned long long)h->base_offset - 1));
         return false;
     }
@@ -99,6 +103,7 @@ static bool take_batch(struct weir_sub *s, struct sub_part *part, const struct b
     b->owner = blob_ref(owner);
     b->bytes = bytes;
     b->head = *h;
+    b->gen = part->gen;
     s->outstanding += bytes.n;
     TAILQ_INSERT_TAIL(&s->queue, b, link);
     return true;
@@ -107,13 +112,14 @@ static bool take_batch(struct weir_sub *s, struct sub_part *part, const struct b
 /* A partition's share of a DELIVER. False: stop. */
 static bool take_part(struct weir_sub *s, const struct msg_delivered *d, struct blob *owner)
 {
-    struct sub_part *part = d->tid == s->tid ? sub_part(s, d->p) : NULL;
+    struct sub_part *part = sub_part_find(s, d->tid, d->p);
     struct slice run = d->batches, bytes;
     struct batch_head h;
     struct werror e = {0};
     enum werr rc;
 
-    if (!part) {
+    if (!part || (s->kind == SUB_LOG && (!part->held || part->leaving))) {
+        s->received += d->batches.n; /* on its way when we gave the partition up */
         return true;
     }
     if ((int64_t)d->hw > part->high) {
@@ -127,7 +133,7 @@ static bool take_part(struct weir_sub *s, const struct msg_delivered *d, struct 
     if (rc != WERR_NOT_FOUND) {
         weir_error err = err_from_local(&e);
 
-        err_wrap(&err, "topic %s partition %u", s->name, d->p);
+        err_wrap(&err, "topic %s partition %u", part->name, d->p);
         sub_fail(s, err);
         return false;
     }
@@ -183,17 +189,18 @@ out:
 
 static void lost_range(struct weir_sub *s, const struct msg_sub_error *m)
 {
-    const struct sub_part *part = sub_part(s, m->p);
+    const struct sub_part *part = sub_part_find(s, m->tid, m->p);
     unsigned long long at = part ? part->recv : 0, start = m->log_start, hw = m->hw;
+    const char *name = part ? part->name : "?";
 
     if (at < start) {
         sub_fail(s, err_make(WERR_OFFSET_OUT_OF_RANGE,
                              "topic %s partition %u: offsets %llu to %llu are gone, the log starts "
                              "at %llu",
-                             s->name, m->p, at, start - 1, start));
+                             name, m->p, at, start - 1, start));
     } else {
         sub_fail(s, err_make(WERR_OFFSET_OUT_OF_RANGE,
-                             "topic %s partition %u: offset %llu is above the end, %llu", s->name,
+                             "topic %s partition %u: offset %llu is above the end, %llu", name,
                              m->p, at, hw));
     }
 }
@@ -201,6 +208,7 @@ static void lost_range(struct weir_sub *s, const struct msg_sub_error *m)
 void sub_on_error(struct weir *w, struct frame *f)
 {
     struct weir_sub *s = by_id(w, f->id);
+    const struct sub_part *part;
     struct msg_sub_error m;
     struct werror e = {0};
     weir_error err;
@@ -211,13 +219,21 @@ void sub_on_error(struct weir *w, struct frame *f)
     if (msg_get_sub_error(&f->args, &m, &e) != WERR_OK) {
         werror_wrap(&e, "the server broke the protocol: sub_error");
         conn_break(&w->conn, w->now_ns, &e);
-    } else if (m.err.code == WERR_OFFSET_OUT_OF_RANGE) {
+        return;
+    }
+    part = sub_part_find(s, m.tid, m.p);
+    if (s->kind == SUB_LOG && (!part || !part->held || part->leaving)) {
+        return; /* given up meanwhile */
+    }
+    if (m.err.code == WERR_OFFSET_OUT_OF_RANGE) {
         lost_range(s, &m);
+    } else if (s->kind == SUB_LOG) {
+        assign_error(s, &m);
     } else if (m.err_class == WCLASS_RETRY || m.err_class == WCLASS_REFRESH) {
         sub_again(s, m.err.retry_after_ms);
     } else {
         err = err_from(&m.err, m.err_class);
-        err_wrap(&err, "topic %s partition %u", s->name, m.p);
+        err_wrap(&err, "topic %s partition %u", part ? part->name : "?", m.p);
         sub_fail(s, err);
     }
 }

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#include "client/consumer.h"
+#include "client/group.h"
 
 static void on_ready(void *arg)
 {
@@ -38,6 +38,10 @@ static void on_changed(struct weir *w, struct frame *f)
 
     if (msg_get_changed(&f->args, &kind, &name, &e) != WERR_OK) {
         return; /* a hint only */
+    }
+    if (slice_eq(kind, slice_str("group"))) {
+        group_on_changed(w, name);
+        return;
     }
     TAILQ_FOREACH (t, &w->meta.topics, link) {
         if (name.n == 0 || slice_eq(name, slice_of(t->name, t->name_len))) {
@@ -106,11 +110,12 @@ void handle_free(struct weir *w)
     weir_sub *s;
 
     w->closing = true;
-    if (w->tr) {
-        w->tr->close(w);
-    }
     while ((s = TAILQ_FIRST(&w->subs))) {
         sub_free(s);
+    }
+    if (w->tr) {
+        w->tr->push(w); /* what subscriptions said on leaving */
+        w->tr->close(w);
     }
     producer_close(w);
     conn_fini(&w->conn);
@@ -176,7 +181,7 @@ int64_t handle_deadline(const struct weir *w)
 
     t = tr < t ? tr : t;
     t = w->timer_ns < t ? w->timer_ns : t;
-    return producer_wants_step(w) ? w->now_ns : t;
+    return producer_wants_step(w) || subs_want_step(w) ? w->now_ns : t;
 }
 
 void handle_topic_changed(struct weir *w, struct topic *t)
@@ -185,9 +190,7 @@ void handle_topic_changed(struct weir *w, struct topic *t)
 
     producer_on_topic(w, t);
     TAILQ_FOREACH (s, &w->subs, link) {
-        if (s->topic == t) {
-            sub_on_topic(s);
-        }
+        sub_on_topic(s, t);
     }
 }
 
@@ -234,6 +237,7 @@ bool handle_wait(struct weir *w, int64_t until_ns)
     w->tr->turn(w, until_ns);
     w->turned_ns = w->now_ns;
     producer_run_callbacks(w);
+    subs_run_callbacks(w);
     return !w->closing;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "client/consumer.h"
+#include "client/group.h"
 #include "client/handle.h"
 
 enum { TURN_EVERY_MS = 1 };
@@ -21,16 +22,16 @@ static bool more_messages(struct weir_sub *s)
     block->next = s->blocks;
     s->blocks = block;
     for (size_t i = 0; i < MESSAGES_PER_BLOCK; i++) {
-        block->messages[i].m.topic = s->name;
+        block->messages[i].batch = NULL;
         block->messages[i].m.deliveries = 1;
+        block->messages[i].m.reason = NULL;
         block->messages[i].next_free = s->free_messages;
         s->free_messages = &block->messages[i];
     }
     return true;
 }
 
-/* b is read to its end and nothing of it is out: its memory and its credit go back. */
-static void retire(struct weir_sub *s, struct rx_batch *b)
+void sub_retire(struct weir_sub *s, struct rx_batch *b)
 {
     TAILQ_REMOVE(&s->opened, b, link);
     s->outstanding -= b->bytes.n;
@@ -49,8 +50,8 @@ static void corrupt(struct weir_sub *s, const struct rx_batch *b, const char *wh
         s->outstanding -= q->bytes.n;
         rx_batch_free(q);
     }
-    sub_fail(s, err_make(WERR_CORRUPT, "topic %s partition %u, batch at offset %llu: %s", s->name,
-                         b->part->p, (unsigned long long)b->head.base_offset, what));
+    sub_fail(s, err_make(WERR_CORRUPT, "topic %s partition %u, batch at offset %llu: %s",
+                         b->part->name, b->part->p, (unsigned long long)b->head.base_offset, what));
 }
 
 /* The batch at hand is used up (or damaged). */
@@ -64,13 +65,13 @@ static void close_batch(struct weir_sub *s)
     s->cur = NULL;
     if (s->it.err != WERR_OK) {
         corrupt(s, b, s->it.what ? s->it.what : "records that cannot be read");
-    } else {
+    } else if (s->kind != SUB_QUEUE && b->gen == part->gen) {
         part->next = end > part->next ? end : part->next;
         s->n_ended += !was_ended && part->has_end && part->next >= part->end;
     }
     b->read = true;
     if (b->out == 0) {
-        retire(s, b);
+        sub_retire(s, b);
     }
 }
 
@@ -91,14 +92,66 @@ static bool open_batch(struct weir_sub *s)
     if (record_open_with(z, &s->it, b->bytes, &b->head, &b->scratch, &e) != WERR_OK) {
         b->read = true;
         corrupt(s, b, e.text);
-        retire(s, b);
+        sub_retire(s, b);
         return false;
     }
     b->held_bytes = b->bytes.n + b->scratch.cap;
     s->held_bytes += b->held_bytes;
     s->cur = b;
     s->cur_offset = b->head.base_offset;
+    s->cur_range = b->ranges;
+    s->ranges_left = b->n_ranges;
     return true;
+}
+
+/* A free message becomes the one that rec is. */
+static inline struct rx_message *make_message(struct weir_sub *s, struct rx_batch *b,
+                                              uint64_t offset, const struct record *rec)
+{
+    struct rx_message *x = s->free_messages;
+
+    s->free_messages = x->next_free;
+    x->batch = b;
+    b->out++;
+    x->offset = offset;
+    x->m.topic = b->part->name;
+    x->m.partition = (int32_t)b->part->p;
+    x->m.offset = (int64_t)offset;
+    x->m.timestamp_ms = b->head.base_ts_ms + rec->ts_delta_ms;
+    x->m.append_ms = b->head.append_ms;
+    x->m.key = weir_bytes_of(rec->key.p, rec->key.n);
+    x->m.value = weir_bytes_of(rec->value.p, rec->value.n);
+    x->m.raw_headers = weir_bytes_of(rec->headers.p, rec->headers.n);
+    return x;
+}
+
+/* The next leased message of the batch at hand; NULL: used up. */
+static const weir_message *read_leased(struct weir_sub *s)
+{
+    struct rx_batch *b = s->cur;
+    struct rx_message *x;
+    struct record rec;
+    uint64_t offset;
+
+    if (!s->free_messages && !more_messages(s)) {
+        return NULL;
+    }
+    do {
+        offset = s->cur_offset;
+        if (!record_next(&s->it, &rec)) {
+            return NULL;
+        }
+        s->cur_offset++;
+    } while (!lease_covers(s, offset));
+    s->g->unread--;
+    x = make_message(s, b, offset, &rec);
+    x->range = s->cur_range;
+    x->m.deliveries = s->cur_range->deliveries;
+    x->m.reason = s->cur_range->reason;
+    if (b->part->topic->dead_letters) {
+        acquire_show_origin(s, x);
+    }
+    return &x->m;
 }
 
 /* The next message of the batch at hand; NULL: used up. The hot path. */
@@ -106,10 +159,12 @@ static const weir_message *read_message(struct weir_sub *s)
 {
     struct rx_batch *b = s->cur;
     struct sub_part *part = b->part;
-    struct rx_message *x;
     struct record rec;
     uint64_t offset;
 
+    if (s->kind == SUB_QUEUE) {
+        return read_leased(s);
+    }
     if (!s->free_messages && !more_messages(s)) {
         return NULL;
     }
@@ -120,26 +175,41 @@ static const weir_message *read_message(struct weir_sub *s)
         }
         s->cur_offset++;
     } while (offset < part->next); /* below the offset asked for */
+    if (s->kind == SUB_LOG && !part_room(part, offset)) {
+        sub_fail(s, err_make(WERR_NOMEM, "out of memory"));
+        s->cur_offset = UINT64_MAX; /* nothing more of this batch */
+        return NULL;
+    }
     part->next = offset + 1;
-    x = s->free_messages;
-    s->free_messages = x->next_free;
-    x->batch = b;
-    b->out++;
-    x->m.partition = (int32_t)part->p;
-    x->m.offset = (int64_t)offset;
-    x->m.timestamp_ms = b->head.base_ts_ms + rec.ts_delta_ms;
-    x->m.append_ms = b->head.append_ms;
-    x->m.key = weir_bytes_of(rec.key.p, rec.key.n);
-    x->m.value = weir_bytes_of(rec.value.p, rec.value.n);
-    x->m.raw_headers = weir_bytes_of(rec.headers.p, rec.headers.n);
     if (part->has_end && part->next == part->end) {
         s->n_ended++;
     }
-    return &x->m;
+    return &make_message(s, b, offset, &rec)->m;
 }
 
-/* What is here already. */
-static const weir_message *take(struct weir_sub *s)
+void sub_drop_unread(struct weir_sub *s, const struct sub_part *part)
+{
+    struct rx_batch *b, *next;
+
+    for (b = TAILQ_FIRST(&s->queue); b; b = next) {
+        next = TAILQ_NEXT(b, link);
+        if (!part || b->part == part) {
+            TAILQ_REMOVE(&s->queue, b, link);
+            s->outstanding -= b->bytes.n;
+            rx_batch_free(b);
+        }
+    }
+    b = s->cur;
+    if (b && (!part || b->part == part)) {
+        s->cur = NULL;
+        b->read = true;
+        if (b->out == 0) {
+            sub_retire(s, b);
+        }
+    }
+}
+
+const weir_message *sub_take(struct weir_sub *s)
 {
     const weir_message *m = NULL;
 
@@ -173,7 +243,7 @@ static bool over(struct weir_sub *s, int64_t until_ns)
 {
     if (s->state == SUB_FAILED) {
         s->next_error = s->error;
-    } else if (atomic_load_explicit(&s->stop, memory_order_relaxed) || sub_ended(s)) {
+    } else if (sub_stopped(s) || sub_ended(s)) {
         s->next_error = err_done();
     } else if (handle_now(s->w) >= until_ns) {
         s->next_error = nothing_came(s);
@@ -183,24 +253,20 @@ static bool over(struct weir_sub *s, int64_t until_ns)
     return true;
 }
 
-static bool stopped(const struct weir_sub *s)
-{
-    return atomic_load_explicit(&s->stop, memory_order_relaxed) != 0;
-}
-
 static const weir_message *next_slow(struct weir_sub *s, int timeout_ms)
 {
     struct weir *w = s->w;
     const weir_message *m = NULL;
+    bool open = true;
     int64_t until;
     weir_error e;
 
-    if (!w || stopped(s)) {
-        s->next_error = stopped(s) ? err_done() : s->error;
+    if (!w || sub_stopped(s)) {
+        s->next_error = sub_stopped(s) ? err_done() : s->error;
         return NULL;
     }
     if (s->state == SUB_FAILED || w->in_callback) { /* no I/O inside a callback */
-        m = take(s);
+        m = sub_take(s);
         if (!m) {
             (void)over(s, INT64_MIN);
         }
@@ -211,19 +277,27 @@ static const weir_message *next_slow(struct weir_sub *s, int timeout_ms)
         return NULL;
     }
     until = clock_after_ms(w->now_ns, timeout_ms);
+    sub_hold(s);
     /* Now and then a turn though messages are here: keeps data and answers coming. */
-    if (w->now_ns - w->turned_ns > TURN_EVERY_MS * CLOCK_NS_PER_MS && !handle_wait(w, w->now_ns)) {
-        handle_leave(w);
-        return NULL;
+    if (w->now_ns - w->turned_ns > TURN_EVERY_MS * CLOCK_NS_PER_MS) {
+        open = handle_wait(w, w->now_ns);
     }
-    while (!(m = take(s)) && !over(s, until)) {
+    while (open && !s->gone && !(m = sub_take(s)) && !over(s, until)) {
         sub_grant(s);
-        if (!handle_wait(w, until)) {
-            break;
-        }
+        open = handle_wait(w, until);
     }
     handle_leave(w);
+    (void)sub_unhold(s);
     return m;
+}
+
+/* Something was given back, and nothing was sent for a while: verdicts want to leave. */
+static bool turn_is_due(const struct weir_sub *s)
+{
+    const struct weir *w = s->w;
+
+    return s->unsent &&
+           w->clock.mono_ns(w->clock.arg) - w->turned_ns > TURN_EVERY_MS * CLOCK_NS_PER_MS;
 }
 
 const weir_message *weir_next(weir_sub *s, int timeout_ms)
@@ -233,38 +307,58 @@ const weir_message *weir_next(weir_sub *s, int timeout_ms)
     if (!s) {
         return NULL;
     }
-    if (s->cur && !stopped(s) && (m = read_message(s))) {
+    if (s->cur && !sub_stopped(s) && !turn_is_due(s) && (m = read_message(s))) {
         return m;
     }
     return next_slow(s, timeout_ms);
 }
 
-void weir_done(const weir_message *m, weir_verdict v)
+/* Its memory is free again. */
+static inline void give_back(struct weir_sub *s, struct rx_message *x)
 {
-    struct rx_message *x;
-    struct rx_batch *b;
-    struct weir_sub *s;
+    struct rx_batch *b = x->batch;
 
-    (void)v; /* without a group every verdict only frees */
-    if (!m) {
-        return;
-    }
-    x = (struct rx_message *)(uintptr_t)m;
-    b = x->batch;
-    if (!b) {
-        return; /* given back before */
-    }
-    s = b->sub;
     x->batch = NULL;
     x->next_free = s->free_messages;
     s->free_messages = x;
     if (--b->out == 0 && b->read) {
         uint64_t limit = s->limit;
 
-        retire(s, b);
-        if (s->limit != limit && s->w->tr) {
+        sub_retire(s, b);
+        if (s->limit != limit && s->w && s->w->tr) {
             s->w->tr->push(s->w);
         }
+    }
+}
+
+void weir_done_with(const weir_message *m, weir_verdict v, int64_t delay_ms, const char *reason)
+{
+    struct rx_message *x = (struct rx_message *)(uintptr_t)m;
+    struct weir_sub *s;
+
+    if (!m || !x->batch) {
+        return; /* NULL, or given back before */
+    }
+    s = x->batch->sub;
+    if (s->kind == SUB_LOG) {
+        log_done(s, x->batch, x->offset, v);
+    } else if (s->kind == SUB_QUEUE) {
+        queue_done(s, x, v, delay_ms, reason);
+    }
+    give_back(s, x);
+}
+
+void weir_done(const weir_message *m, weir_verdict v)
+{
+    weir_done_with(m, v, -1, NULL);
+}
+
+void weir_extend(const weir_message *m, int64_t ms)
+{
+    struct rx_message *x = (struct rx_message *)(uintptr_t)m;
+
+    if (m && x->batch && x->batch->sub->kind == SUB_QUEUE) {
+        queue_extend(x->batch->sub, x, ms);
     }
 }
 
@@ -273,18 +367,22 @@ weir_error weir_sub_error(const weir_sub *s)
     if (!s) {
         return err_make(WERR_MISUSE, "the subscription is NULL");
     }
-    return s->state == SUB_FAILED && s->next_error.code == WEIR_OK && !stopped(s) ? s->error
-                                                                                  : s->next_error;
+    return s->state == SUB_FAILED && s->next_error.code == WEIR_OK && !sub_stopped(s)
+               ? s->error
+               : s->next_error;
 }
 
 int weir_sub_at_end(const weir_sub *s)
 {
-    if (!s || !s->parts || s->state == SUB_FAILED) {
+    const struct sub_part *part;
+
+    if (!s || TAILQ_EMPTY(&s->parts) || s->state == SUB_FAILED || s->kind == SUB_QUEUE) {
         return 0;
     }
-    for (uint32_t i = 0; i < s->n_parts; i++) {
-        const struct sub_part *part = &s->parts[i];
-
+    TAILQ_FOREACH (part, &s->parts, link) {
+        if (s->kind == SUB_LOG && !part->held) {
+            continue;
+        }
         if (!part->known || part->high < 0 || part->next < (uint64_t)part->high) {
             return 0;
         }
@@ -294,13 +392,21 @@ int weir_sub_at_end(const weir_sub *s)
 
 weir_error weir_sub_position(const weir_sub *s, int32_t partition, int64_t *next, int64_t *high)
 {
-    const struct sub_part *part;
+    const struct sub_part *part = NULL, *x;
 
-    if (!s || partition < 0 || partition >= LIMIT_PARTITIONS || !s->index[partition]) {
+    if (!s) {
+        return err_make(WERR_MISUSE, "the subscription is NULL");
+    }
+    TAILQ_FOREACH (x, &s->parts, link) {
+        if (partition >= 0 && x->p == (uint32_t)partition && !part &&
+            (s->kind == SUB_PLAIN || x->held)) {
+            part = x;
+        }
+    }
+    if (!part) {
         return err_make(WERR_UNKNOWN_TOPIC, "partition %d is not part of the subscription",
                         partition);
     }
-    part = &s->parts[s->index[partition] - 1];
     if (next) {
         *next = part->known ? (int64_t)part->next : -1;
     }

@@ -10,37 +10,51 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum opt_type { OPT_U32, OPT_U64, OPT_BOOL, OPT_TEXT, OPT_NAME, OPT_ZSTD, OPT_START, OPT_PARTS };
+#include "proto/msg_group.h"
+
+enum opt_type { OPT_U32, OPT_U64, OPT_WORD, OPT_TEXT, OPT_NAME, OPT_START, OPT_PARTS, OPT_MEMBER };
+enum opt_scope { FOR_ALL, FOR_PLAIN, FOR_GROUP, FOR_LOG, FOR_QUEUE };
 
 struct opt_row {
     const char *name;
     enum opt_type type;
     size_t at;
     uint64_t min, max;
+    const char *no, *yes; /* OPT_WORD */
+    enum opt_scope scope;
 };
 
 #define AT(field) offsetof(struct options, field)
 static const struct opt_row handle_rows[] = {
-    {"client_id", OPT_TEXT, AT(client_id), 1, 64},
-    {"producer", OPT_NAME, AT(producer), 1, LIMIT_NAME},
-    {"linger_ms", OPT_U32, AT(linger_ms), 0, 60000},
-    {"batch_bytes", OPT_U32, AT(batch_bytes), 1, 8 << 20},
-    {"batch_records", OPT_U32, AT(batch_records), 1, LIMIT_BATCH_RECORDS},
-    {"in_flight", OPT_U32, AT(in_flight), 1, LIMIT_PRODUCER_WINDOW},
-    {"compression", OPT_ZSTD, AT(compression), 0, 0},
-    {"buffer_bytes", OPT_U64, AT(buffer_bytes), 1024, UINT64_C(1) << 40},
-    {"send_timeout_ms", OPT_U32, AT(send_timeout_ms), 1, 86400000},
-    {"connect_timeout_ms", OPT_U32, AT(connect_timeout_ms), 1, 600000},
-    {"reconnect_min_ms", OPT_U32, AT(reconnect_min_ms), 1, 600000},
-    {"reconnect_max_ms", OPT_U32, AT(reconnect_max_ms), 1, 600000},
+    {"client_id", OPT_TEXT, AT(client_id), 1, 64, NULL, NULL, FOR_ALL},
+    {"producer", OPT_NAME, AT(producer), 1, LIMIT_NAME, NULL, NULL, FOR_ALL},
+    {"linger_ms", OPT_U32, AT(linger_ms), 0, 60000, NULL, NULL, FOR_ALL},
+    {"batch_bytes", OPT_U32, AT(batch_bytes), 1, 8 << 20, NULL, NULL, FOR_ALL},
+    {"batch_records", OPT_U32, AT(batch_records), 1, LIMIT_BATCH_RECORDS, NULL, NULL, FOR_ALL},
+    {"in_flight", OPT_U32, AT(in_flight), 1, LIMIT_PRODUCER_WINDOW, NULL, NULL, FOR_ALL},
+    {"compression", OPT_WORD, AT(compression), 0, 0, "none", "zstd", FOR_ALL},
+    {"buffer_bytes", OPT_U64, AT(buffer_bytes), 1024, UINT64_C(1) << 40, NULL, NULL, FOR_ALL},
+    {"send_timeout_ms", OPT_U32, AT(send_timeout_ms), 1, 86400000, NULL, NULL, FOR_ALL},
+    {"connect_timeout_ms", OPT_U32, AT(connect_timeout_ms), 1, 600000, NULL, NULL, FOR_ALL},
+    {"reconnect_min_ms", OPT_U32, AT(reconnect_min_ms), 1, 600000, NULL, NULL, FOR_ALL},
+    {"reconnect_max_ms", OPT_U32, AT(reconnect_max_ms), 1, 600000, NULL, NULL, FOR_ALL},
 };
 #undef AT
 #define AT(field) offsetof(struct sub_options, field)
 static const struct opt_row sub_rows[] = {
-    {"start", OPT_START, 0, 0, 0},
-    {"partitions", OPT_PARTS, 0, 0, 0},
-    {"window_bytes", OPT_U32, AT(window_bytes), 1, 1 << 30},
-    {"stop_at_end", OPT_BOOL, AT(stop_at_end), 0, 0},
+    {"start", OPT_START, 0, 0, 0, NULL, NULL, FOR_ALL},
+    {"partitions", OPT_PARTS, 0, 0, 0, NULL, NULL, FOR_PLAIN},
+    {"window_bytes", OPT_U32, AT(window_bytes), 1, 1 << 30, NULL, NULL, FOR_ALL},
+    {"stop_at_end", OPT_WORD, AT(stop_at_end), 0, 0, "0", "1", FOR_PLAIN},
+    {"mode", OPT_WORD, AT(queue), 0, 0, "log", "queue", FOR_GROUP},
+    {"member", OPT_MEMBER, 0, 0, 0, NULL, NULL, FOR_GROUP},
+    {"commit", OPT_WORD, AT(manual), 0, 0, "auto", "manual", FOR_LOG},
+    {"commit_ms", OPT_U32, AT(commit_ms), 1, 3600000, NULL, NULL, FOR_LOG},
+    {"order", OPT_WORD, AT(by_key), 0, 0, "none", "key", FOR_QUEUE},
+    {"prefetch", OPT_U32, AT(prefetch), 1, LIMIT_ACQUIRE_MSGS, NULL, NULL, FOR_QUEUE},
+    {"lease_ms", OPT_U32, AT(lease_ms), LIMIT_LEASE_MIN_MS, LIMIT_LEASE_MAX_MS, NULL, NULL,
+     FOR_QUEUE},
+    {"settle_ms", OPT_U32, AT(settle_ms), 0, 60000, NULL, NULL, FOR_QUEUE},
 };
 #undef AT
 
@@ -63,7 +77,8 @@ void options_defaults(struct options *o)
 
 void sub_options_defaults(struct sub_options *o)
 {
-    *o = (struct sub_options){.start = START_EARLIEST, .window_bytes = 4 << 20};
+    *o = (struct sub_options){
+        .start = START_EARLIEST, .window_bytes = 4 << 20, .commit_ms = 1000, .prefetch = 16};
 }
 
 int option_next(const char **text, char separator, char *key, size_t key_size, char *value,
@@ -250,6 +265,25 @@ static enum werr set_partitions(struct sub_options *o, const char *value, struct
     return WERR_OK;
 }
 
+static enum werr set_member(struct sub_options *o, const char *value, struct werror *e)
+{
+    const char *digits = "0123456789abcdef", *high = NULL, *low = NULL;
+
+    for (size_t i = 0; i < sizeof o->member; i++) {
+        high = value[2 * i] ? strchr(digits, value[2 * i] | 0x20) : NULL;
+        low = high && value[2 * i + 1] ? strchr(digits, value[2 * i + 1] | 0x20) : NULL;
+        if (!low) {
+            break;
+        }
+        o->member[i] = (uint8_t)((high - digits) << 4 | (low - digits));
+    }
+    if (!low || value[2 * sizeof o->member]) {
+        return werror_set(e, WERR_INVALID_CONFIG, "member=%.40s: 32 hex digits are needed", value);
+    }
+    o->has_member = true;
+    return WERR_OK;
+}
+
 static enum werr set_one(void *base, const struct opt_row *row, const char *value, struct werror *e)
 {
     void *at = (char *)base + row->at;
@@ -258,23 +292,24 @@ static enum werr set_one(void *base, const struct opt_row *row, const char *valu
     case OPT_U32:
     case OPT_U64:
         return set_number(at, row, value, e);
-    case OPT_BOOL:
-        return set_word(at, row, value, "0", "1", e);
+    case OPT_WORD:
+        return set_word(at, row, value, row->no, row->yes, e);
     case OPT_TEXT:
     case OPT_NAME:
         return set_text(at, row, value, e);
-    case OPT_ZSTD:
-        return set_word(at, row, value, "none", "zstd", e);
     case OPT_START:
         return set_start(base, value, e);
     case OPT_PARTS:
         return set_partitions(base, value, e);
+    case OPT_MEMBER:
+        return set_member(base, value, e);
     }
     return werror_set(e, WERR_MISUSE, "%s", row->name);
 }
 
+/* `seen` gets a bit for every row that was given. */
 static enum werr parse(void *base, const struct opt_row *rows, size_t n, const char *text,
-                       char separator, struct werror *e)
+                       char separator, uint32_t *seen, struct werror *e)
 {
     char key[KEY_SIZE], value[VALUE_SIZE];
     const char *names[MAX_ROWS];
@@ -295,14 +330,16 @@ static enum werr parse(void *base, const struct opt_row *rows, size_t n, const c
         rc = i < n ? set_one(base, &rows[i], value, e)
                    : werror_set(e, WERR_INVALID_CONFIG, "unknown option '%s': is '%s' meant?", key,
                                 option_nearest(key, names, n));
+        *seen |= i < n ? UINT32_C(1) << i : 0;
     }
     return rc;
 }
 
 enum werr options_parse(struct options *o, const char *text, char separator, struct werror *e)
 {
+    uint32_t seen = 0;
     enum werr rc =
-        parse(o, handle_rows, sizeof handle_rows / sizeof *handle_rows, text, separator, e);
+        parse(o, handle_rows, sizeof handle_rows / sizeof *handle_rows, text, separator, &seen, e);
 
     if (rc == WERR_OK && o->reconnect_min_ms > o->reconnect_max_ms) {
         rc = werror_set(e, WERR_INVALID_CONFIG, "reconnect_min_ms=%u is above reconnect_max_ms=%u",
@@ -311,7 +348,41 @@ enum werr options_parse(struct options *o, const char *text, char separator, str
     return rc;
 }
 
-enum werr sub_options_parse(struct sub_options *o, const char *text, struct werror *e)
+/* NULL: the option fits; else for what it is. */
+static const char *misfit(enum opt_scope scope, bool group, bool queue)
 {
-    return parse(o, sub_rows, sizeof sub_rows / sizeof *sub_rows, text, ' ', e);
+    switch (scope) {
+    case FOR_PLAIN:
+        return group ? "subscriptions without a group" : NULL;
+    case FOR_GROUP:
+        return group ? NULL : "subscriptions with a group";
+    case FOR_LOG:
+        return group && !queue ? NULL : "groups in mode=log";
+    case FOR_QUEUE:
+        return group && queue ? NULL : "groups in mode=queue";
+    case FOR_ALL:
+        break;
+    }
+    return NULL;
+}
+
+enum werr sub_options_parse(struct sub_options *o, const char *text, bool group, struct werror *e)
+{
+    const size_t n = sizeof sub_rows / sizeof *sub_rows;
+    uint32_t seen = 0;
+    enum werr rc = parse(o, sub_rows, n, text, ' ', &seen, e);
+
+    for (size_t i = 0; rc == WERR_OK && i < n; i++) {
+        const char *what = misfit(sub_rows[i].scope, group, o->queue);
+
+        if (what && (seen >> i & 1)) {
+            rc = werror_set(e, WERR_INVALID_CONFIG, "option %s is for %s", sub_rows[i].name, what);
+        }
+    }
+    if (rc == WERR_OK && group && o->start == START_OFFSET) {
+        rc = werror_set(e, WERR_INVALID_CONFIG,
+                        "start=%lld: in a group earliest, latest or @ms is needed",
+                        (long long)o->start_value);
+    }
+    return rc;
 }

@@ -33,6 +33,14 @@ struct sub_options {
     uint8_t set[LIMIT_PARTITIONS / 8];
     uint32_t window_bytes;
     bool stop_at_end;
+    /* with a group */
+    bool queue; /* else log */
+    bool has_member;
+    uint8_t member[16];
+    bool manual; /* commit */
+    uint32_t commit_ms;
+    bool by_key; /* order */
+    uint32_t prefetch, lease_ms, settle_ms;
 };
 
 void options_defaults(struct options *o);
@@ -40,7 +48,8 @@ void options_defaults(struct options *o);
 enum werr options_parse(struct options *o, const char *text, char separator,
                         struct werror *e) WEIR_NODISCARD;
 void sub_options_defaults(struct sub_options *o);
-enum werr sub_options_parse(struct sub_options *o, const char *text,
+/* `group`: whether the subscription has one; options that do not fit are refused. */
+enum werr sub_options_parse(struct sub_options *o, const char *text, bool group,
                             struct werror *e) WEIR_NODISCARD;
 
 /*

@@ -449,7 +449,7 @@ static void do_topic(struct fake_conn *c, struct frame *f, struct werror *e)
 {
     struct msg_topic m;
     struct fake_topic *t;
-    char name[LIMIT_NAME + 1];
+    char name[LIMIT_TOPIC_NAME + 1];
     struct slice n;
 
     if (f->op == OP_TOPIC_CREATE || f->op == OP_TOPIC_ALTER) {

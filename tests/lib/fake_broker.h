@@ -34,7 +34,7 @@ struct fake_partition {
 };
 
 struct fake_topic {
-    char name[LIMIT_NAME + 1];
+    char name[LIMIT_TOPIC_NAME + 1];
     uint64_t tid;
     struct topic_config conf;
     struct fake_partition parts[FAKE_PARTITIONS];
@@ -43,7 +43,7 @@ struct fake_topic {
 struct fake_producer {
     uint64_t pid;
     uint16_t epoch;
-    char name[LIMIT_NAME + 1];
+    char name[LIMIT_TOPIC_NAME + 1];
 };
 
 struct fake_broker;

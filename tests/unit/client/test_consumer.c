@@ -297,9 +297,10 @@ static void bad_arguments_show_in_the_error(void **state)
 
     (void)state;
     rig_init(&r, NULL);
-    s = weir_subscribe(r.w, "t", "group", NULL);
+    s = weir_subscribe(r.w, "t", "no group", NULL);
     assert_null(weir_next(s, 10));
-    assert_int_equal(weir_sub_error(s).code, WEIR_E_UNKNOWN_OP);
+    assert_int_equal(weir_sub_error(s).outcome, WEIR_NOT_DONE);
+    assert_non_null(strstr(weir_sub_error(s).text, "group"));
     weir_unsubscribe(s);
     s = weir_subscribe(r.w, "t", NULL, "strat=latest");
     assert_null(weir_next(s, 10));

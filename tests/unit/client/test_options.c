@@ -101,7 +101,7 @@ static void subscription_options(void **state)
 
     (void)state;
     sub_options_defaults(&o);
-    assert_int_equal(sub_options_parse(&o, "start=@123 partitions=0,7,1023 stop_at_end=1", &err),
+    assert_int_equal(sub_options_parse(&o, "start=@123 partitions=0,7,1023 stop_at_end=1", false, &err),
                      WERR_OK);
     assert_int_equal(o.start, START_TIME);
     assert_int_equal(o.start_value, 123);
@@ -110,7 +110,7 @@ static void subscription_options(void **state)
     assert_int_equal(o.set[127], 0x80);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         sub_options_defaults(&o);
-        if (sub_options_parse(&o, bad[i], &err) != WERR_INVALID_CONFIG) {
+        if (sub_options_parse(&o, bad[i], false, &err) != WERR_INVALID_CONFIG) {
             fail_msg("%s was taken", bad[i]);
         }
     }
