@@ -2,19 +2,28 @@
 
 Batches carry the flag NO_CRC, which asks the broker to compute the checksum.
 """
+import os
 import socket
 import struct
+import time
 
 import msgpack
 
 HELLO, PING, INIT_PRODUCER, METADATA = 1, 3, 4, 5
 PRODUCE, FETCH, SUBSCRIBE, CREDIT, SUB_UPDATE, LIST_OFFSETS = 10, 11, 12, 13, 14, 15
+CANCEL_DELAYED, DELAYED_LIST = 16, 17
+JOIN, HEARTBEAT, LEAVE, COMMIT, COMMITTED, ACQUIRE, SETTLE = 20, 21, 22, 23, 24, 30, 31
 CREATE, DELETE, ALTER, DESCRIBE, METRICS = 40, 41, 42, 43, 60
+GROUP_LIST, GROUP_DESCRIBE, GROUP_RESET, GROUP_DELETE, GROUP_ALTER = 50, 51, 52, 53, 54
+DLQ_LIST, DLQ_REDRIVE, DLQ_PURGE = 55, 56, 57
 DELIVER, GOING_AWAY, CHANGED, SUB_ERROR = 100, 101, 102, 103
 
 MALFORMED, UNKNOWN_OP, UNSUPPORTED_FIELD, TOO_LARGE, AUTH_REQUIRED = 2, 3, 4, 5, 6
 UNKNOWN_TOPIC, CORRUPT_BATCH, OUT_OF_ORDER, UNKNOWN_PRODUCER, PRODUCER_FENCED = 20, 21, 22, 23, 24
 DUP_UNKNOWN_OFFSET, OUT_OF_RANGE, EXISTS, INVALID_CONFIG = 25, 26, 28, 29
+UNKNOWN_MEMBER, FENCED_MEMBER, NOT_ASSIGNED, GROUP_MODE, GROUP_BUSY, LEASE_LOST = 40, 41, 42, 43, 44, 45
+UNKNOWN_GROUP = 47
+ACK, NACK, RELEASE, DEAD, EXTEND = range(5)
 
 BATCH_HEAD = 64
 
@@ -44,6 +53,21 @@ def values(run):
         for i in range(count):
             r = u.unpack()
             out.append((base + i, r[1], r[2]))
+        run = run[length:]
+    return out
+
+
+def records(run):
+    """[(offset, key, value, headers)] of uncompressed batches back to back."""
+    out = []
+    while run:
+        base, _, _, length = struct.unpack(">QqII", run[:24])
+        count = struct.unpack(">H", run[62:64])[0]
+        u = msgpack.Unpacker(raw=False, use_list=True)
+        u.feed(run[BATCH_HEAD:length])
+        for i in range(count):
+            r = u.unpack()
+            out.append((base + i, r[1], r[2], r[3] or {}))
         run = run[length:]
     return out
 
@@ -154,3 +178,85 @@ class Wire:
 
     def fetch(self, tid, p, offset, wait=0, min_bytes=1, max_bytes=1 << 20):
         return self.call(FETCH, [wait, min_bytes, max_bytes, [[tid, p, offset, max_bytes]]])
+
+    def quiet(self, seconds):
+        """The notifications that come within this time; nothing else is expected."""
+        until = time.monotonic() + seconds
+        old = self.sock.gettimeout()
+        try:
+            while (left := until - time.monotonic()) > 0:
+                self.sock.settimeout(left)
+                try:
+                    f = self.frame()
+                except (TimeoutError, socket.timeout):
+                    break
+                (self.notes.append(f) if f[0] == 2 else self.answers.__setitem__(f[1], f))
+        finally:
+            self.sock.settimeout(old)
+        out, self.notes = self.notes, []
+        return out
+
+
+class Member:
+    """A member of a group over one connection."""
+
+    def __init__(self, wire, group, topics, mode="log", member=None, **options):
+        self.w, self.group = wire, group
+        self.id = member or os.urandom(16)
+        self.mode, self.topics, self.options = mode, topics, options
+        self.attempt = 0
+        self.join()
+
+    def join(self):
+        self.epoch, self.grace_ms, mode, self.resumed, parts = self.w.call(
+            JOIN, [self.group, self.id, None, self.topics, {"mode": self.mode, **self.options}])[:5]
+        assert mode == self.mode
+        self.parts = {(t, p): offset for t, p, _, offset in parts}
+
+    def who(self, epoch=None):
+        return [self.group, self.id, self.epoch if epoch is None else epoch]
+
+    def heartbeat(self, owned=True):
+        """Until the assignment and what is held are the same; gives up what was taken away."""
+        while True:
+            answer = self.w.call(HEARTBEAT, self.who() + ([[list(k) for k in self.parts]] if owned else []))
+            self.epoch, parts = answer[:2]
+            if parts is None:
+                return
+            before = set(self.parts)
+            self.parts = {(t, p): self.parts.get((t, p), offset) for t, p, _, offset in parts}
+            if before <= set(self.parts):
+                return
+
+    def leave(self):
+        self.w.call(LEAVE, self.who())
+
+    def commit(self, items, epoch=None):
+        return self.w.call(COMMIT, self.who(epoch) + [items])
+
+    def fetch(self, tid, p, offset, wait=0, epoch=None):
+        return self.w.call(FETCH, [wait, 1, 1 << 20, [[tid, p, offset, 1 << 20]], self.who(epoch)])
+
+    def ask(self, n=10, wait=0, lease=0, attempt=None):
+        if attempt is None:
+            self.attempt += 1
+            attempt = self.attempt
+        return self.w.send(ACQUIRE, self.who() + [n, 1 << 20, wait, lease, attempt])
+
+    def got(self, corr):
+        """[(handle, deliveries, key, value, reason)], handle = (tid, p, lease, offset)."""
+        out = []
+        for tid, p, ranges, data in self.w.answer(corr):
+            by = {r[0]: r for r in records(data)}
+            for first, last, deliveries, lease, *reason in ranges:
+                for o in range(first, last + 1):
+                    out.append(((tid, p, lease, o), deliveries, by[o][1], by[o][2],
+                                reason[0] if reason else None))
+        return out
+
+    def acquire(self, *args, **kw):
+        return self.got(self.ask(*args, **kw))
+
+    def settle(self, handles, verb=0, arg=None, reason=None):
+        return self.w.call(SETTLE, self.who() + [[[t, p, lease, o, o, verb, arg, reason]
+                                                  for t, p, lease, o in handles]])
