@@ -5,7 +5,10 @@
  * behind; "register anew" asks for a new identity; "fenced" ends the handle. No answer:
  * maybe_stored.
  */
+#include <string.h>
+
 #include "client/handle.h"
+#include "proto/msg_group.h"
 
 enum { HOLD_MIN_MS = 10, HOLD_MAX_MS = 1000, DEADLINE_RETRY_MS = 5 };
 
@@ -37,6 +40,9 @@ static void done(struct weir *w, struct outbatch *b, const struct msg_produce_ok
     weir_error e = err_done();
 
     e.duplicate = ok->flags & PRODUCE_DUPLICATE ? 1 : 0;
+    if (ok->delay_id.n > 0 && ok->delay_id.n <= LIMIT_DELAY_ID && b->report) {
+        b->report->delay_id = strndup((const char *)ok->delay_id.p, ok->delay_id.n);
+    }
     b->part->refusals = 0;
     b->part->refused.code = WERR_OK;
     outbatch_report(w, b, false, &e, ok->has_offset ? (int64_t)ok->base_offset : -1, ok->append_ms);

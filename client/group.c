@@ -360,6 +360,7 @@ void group_close(struct weir_sub *s)
         conn_cancel(&s->w->conn, &g->acquire_req);
         settle_release_all(s);
     }
+    sub_drop_unread(s, NULL); /* nothing more is handed out */
     while (s->opt.manual && !TAILQ_EMPTY(&g->dirty)) {
         commit_clean(g, TAILQ_FIRST(&g->dirty));
     }

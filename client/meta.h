@@ -38,7 +38,8 @@ struct topic {
     struct topic_config conf;
 
     /* the producer's */
-    struct part **parts; /* by partition number, n_producer_parts of them */
+    struct part **parts; /* by partition number, n_producer_parts of them; then as many for delayed
+                            messages */
     uint32_t n_producer_parts;
     uint32_t sticky;
     TAILQ_HEAD(, waiting) waiting; /* messages that wait for `valid` */

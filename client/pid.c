@@ -158,7 +158,7 @@ bool pid_adopt(struct weir *w, struct part *part)
     unknown = err_make_as(WERR_REREGISTER, WEIR_UNKNOWN,
                           "the producer had to register anew before an answer came");
     dup.duplicate = 1;
-    pos = w->opt.producer[0] ? pid_position(p, part->topic->tid, part->p) : NULL;
+    pos = w->opt.producer[0] && !part->delayed ? pid_position(p, part->topic->tid, part->p) : NULL;
     for (b = TAILQ_FIRST(&part->q); b; b = next) {
         uint32_t last = b->base_seq + b->count - 1;
 
@@ -168,7 +168,7 @@ bool pid_adopt(struct weir *w, struct part *part)
                             pos->last_seq == last ? (int64_t)pos->last_offset - b->count + 1 : -1,
                             0);
             outbatch_drop(w, b);
-        } else if (b->maybe_stored && !w->opt.producer[0]) {
+        } else if (b->maybe_stored && (!w->opt.producer[0] || part->delayed)) {
             outbatch_give_up(w, b, &unknown);
         } else {
             b->has_seq = b->maybe_stored = false;
@@ -176,6 +176,7 @@ bool pid_adopt(struct weir *w, struct part *part)
     }
     part->unsent = TAILQ_FIRST(&part->q);
     part->registered = true;
+    part->tid = part->topic->tid;
     part->reregister = part->recover = part->renumber = false;
     part->pid = p->pid;
     part->epoch = p->epoch;

@@ -70,21 +70,34 @@ void part_busy(struct weir *w, struct part *part)
     }
 }
 
-struct part *producer_part(struct weir *w, struct topic *t, uint32_t p)
+/* The table grows: [0, n) for messages of now, [n, 2 n) for delayed ones. */
+static bool grow_parts(struct topic *t)
 {
-    struct part *part;
+    size_t old = t->n_producer_parts, n = t->n_parts;
+    struct part **grown = calloc(2 * n, sizeof(struct part *));
 
-    if (p >= t->n_producer_parts) {
-        struct part **grown = realloc(t->parts, t->n_parts * sizeof *grown);
-
-        if (!grown) {
-            return NULL;
-        }
-        memset(grown + t->n_producer_parts, 0, (t->n_parts - t->n_producer_parts) * sizeof *grown);
-        t->parts = grown;
-        t->n_producer_parts = t->n_parts;
+    if (!grown) {
+        return false;
     }
-    part = t->parts[p];
+    if (old > 0) {
+        memcpy(grown, t->parts, old * sizeof(struct part *));
+        memcpy(grown + n, t->parts + old, old * sizeof(struct part *));
+    }
+    free(t->parts);
+    t->parts = grown;
+    t->n_producer_parts = t->n_parts;
+    return true;
+}
+
+struct part *producer_part(struct weir *w, struct topic *t, uint32_t p, bool delayed)
+{
+    struct part *part, **at;
+
+    if (p >= t->n_producer_parts && !grow_parts(t)) {
+        return NULL;
+    }
+    at = &t->parts[delayed ? t->n_producer_parts + p : p];
+    part = *at;
     if (!part) {
         part = calloc(1, sizeof *part);
         if (!part) {
@@ -92,9 +105,10 @@ struct part *producer_part(struct weir *w, struct topic *t, uint32_t p)
         }
         part->topic = t;
         part->p = p;
+        part->delayed = delayed;
         TAILQ_INIT(&part->q);
         TAILQ_INSERT_TAIL(&w->prod.all, part, all);
-        t->parts[p] = part;
+        *at = part;
     }
     return part;
 }
@@ -198,8 +212,8 @@ static bool joins(const struct weir *w, const struct outbatch *b, const struct o
     int64_t spread = (int64_t)w->opt.send_timeout_ms * CLOCK_NS_PER_MS / 8;
     /* A batch has one deadline, its first message's: only messages with about the same join. */
     return b->state == BATCH_OPEN && b->count < max_records(w, b->part->topic) &&
-           b->bb.b.len + bound <= w->opt.batch_bytes && m->deadline_ns >= b->deadline_ns &&
-           m->deadline_ns - b->deadline_ns <= spread;
+           m->deliver_at_ms == b->deliver_at_ms && b->bb.b.len + bound <= w->opt.batch_bytes &&
+           m->deadline_ns >= b->deadline_ns && m->deadline_ns - b->deadline_ns <= spread;
 }
 
 /* Remembers who listens; arrays are made when the first listener comes. */
@@ -253,6 +267,7 @@ void part_add(struct weir *w, struct part *part, const struct outgoing *m, weir_
             return;
         }
         b->deadline_ns = m->deadline_ns;
+        b->deliver_at_ms = m->deliver_at_ms;
         fresh = true;
     }
     before = b->bb.b.len;
@@ -304,6 +319,7 @@ static void wait_for_topic(struct weir *w, const struct outgoing *m, weir_error 
     *x = (struct waiting){.partition = m->partition,
                           .timestamp_ms = m->timestamp_ms,
                           .deadline_ns = m->deadline_ns,
+                          .deliver_at_ms = m->deliver_at_ms,
                           .listener = m->listener,
                           .n_headers = m->n_headers,
                           .bytes = n};
@@ -357,7 +373,7 @@ static void put_known(struct weir *w, const struct outgoing *m, size_t bytes, we
     if (p == UINT32_MAX) {
         return;
     }
-    part = producer_part(w, m->topic, p);
+    part = producer_part(w, m->topic, p, m->deliver_at_ms != 0);
     if (!part) {
         *e = err_make(WERR_NOMEM, "out of memory");
         return;
@@ -409,14 +425,15 @@ void producer_on_topic(struct weir *w, struct topic *t)
     }
     while ((m = TAILQ_FIRST(&t->waiting))) {
         if (t->valid) {
-            struct outgoing o = {t,        m->partition, m->timestamp_ms, m->deadline_ns, m->key,
-                                 m->value, m->headers,   m->n_headers,    m->listener};
+            struct outgoing o = {t,           m->partition,    m->timestamp_ms, m->deadline_ns,
+                                 m->key,      m->value,        m->headers,      m->n_headers,
+                                 m->listener, m->deliver_at_ms};
 
             put_known(w, &o, payload(&o), &e);
         }
         report_waiting(w, t, m, &e);
     }
-    for (uint32_t i = 0; t->parts && i < t->n_producer_parts; i++) {
+    for (uint32_t i = 0; t->parts && i < 2 * t->n_producer_parts; i++) {
         part = t->parts[i];
         if (part && !TAILQ_EMPTY(&part->q)) {
             part_work(w, part);

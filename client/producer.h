@@ -41,6 +41,7 @@ struct report {
     size_t bytes;               /* accounted until delivered */
     struct listener *listeners; /* NULL: nobody listens to any */
     uint32_t cap;
+    char *delay_id; /* of a delayed batch; NULL: none */
     weir_error error;
 };
 TAILQ_HEAD(report_list, report);
@@ -65,14 +66,19 @@ struct outbatch {
     size_t image_bytes;
     size_t bytes; /* accounted */
     int64_t created_ns, deadline_ns;
+    int64_t deliver_at_ms; /* wall time; 0 = at once */
     struct report *report; /* NULL: already reported */
 };
 TAILQ_HEAD(batch_list, outbatch);
 
-/* One partition, as the producer sees it. */
+/*
+ * One partition, as the producer sees it: one for messages that are to be seen at once, and one for
+ * delayed ones, which the broker counts in a sequence of their own.
+ */
 struct part {
     struct topic *topic;
     uint32_t p;
+    bool delayed;
     struct batch_list q;     /* in order; only the last may be OPEN */
     struct outbatch *unsent; /* first that is not in flight; NULL: none */
     uint32_t n_inflight;
@@ -101,7 +107,7 @@ TAILQ_HEAD(part_list, part);
 struct waiting {
     TAILQ_ENTRY(waiting) link;
     int32_t partition;
-    int64_t timestamp_ms, deadline_ns;
+    int64_t timestamp_ms, deadline_ns, deliver_at_ms;
     struct listener listener;
     struct slice key, value;
     struct record_header *headers;
@@ -153,6 +159,7 @@ struct outgoing {
     const struct record_header *headers;
     size_t n_headers;
     struct listener listener;
+    int64_t deliver_at_ms; /* wall time; 0 = at once */
 };
 void producer_put(struct weir *w, const struct outgoing *m, weir_error *e);
 
@@ -170,7 +177,8 @@ void part_work(struct weir *w, struct part *part); /* look at it in the next ste
 void part_busy(struct weir *w, struct part *part); /* its queue got its first batch */
 /* The message joins its partition's open batch. e as producer_put. */
 void part_add(struct weir *w, struct part *part, const struct outgoing *m, weir_error *e);
-struct part *producer_part(struct weir *w, struct topic *t, uint32_t p); /* NULL: no memory */
+struct part *producer_part(struct weir *w, struct topic *t, uint32_t p,
+                           bool delayed); /* NULL: no memory */
 /* Chooses the partition; UINT32_MAX and *e when m->partition does not exist. */
 uint32_t producer_route(struct topic *t, const struct outgoing *m, weir_error *e);
 

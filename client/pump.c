@@ -84,8 +84,10 @@ static bool connection_has_room(const struct weir *w, size_t bytes)
 /* Assigns the sequence and sends. */
 static enum pumped send_batch(struct weir *w, struct part *part, struct outbatch *b)
 {
-    const struct msg_produce m = {
-        .tid = part->topic->tid, .p = part->p, .batch = {NULL, b->bb.b.len}};
+    const struct msg_produce m = {.tid = part->topic->tid,
+                                  .p = part->p,
+                                  .batch = {NULL, b->bb.b.len},
+                                  .deliver_at_ms = b->deliver_at_ms};
     struct msg_produce with = m;
     enum werr rc;
 
@@ -178,6 +180,7 @@ static bool topic_settled(struct weir *w, struct part *part)
         part->registered = false;
         part->reregister = false;
         part->renumber = false;
+        part->tid = t->tid;
         e = err_make_as(WERR_UNKNOWN_TOPIC, WEIR_UNKNOWN,
                         "topic %s was deleted before an answer came", t->name);
         for (b = TAILQ_FIRST(&part->q); b;) {
@@ -212,6 +215,9 @@ static bool part_may_send(struct weir *w, struct part *part)
         }
         part_recover(part);
     }
+    if (part->registered && part->topic->valid && part->tid != part->topic->tid) {
+        part->check_topic = true; /* created anew: its sequences begin again */
+    }
     if (part->check_topic && (part->n_inflight > 0 || !topic_settled(w, part))) {
         return false;
     }
@@ -230,12 +236,14 @@ static bool part_may_send(struct weir *w, struct part *part)
 
 static enum pumped part_pump(struct weir *w, struct part *part)
 {
+    /* Delayed batches are many and small: one per due time. */
+    uint32_t in_flight = part->delayed ? LIMIT_PRODUCER_WINDOW : w->opt.in_flight;
     struct outbatch *b;
 
     if (!part_may_send(w, part)) {
         return PUMP_NEXT;
     }
-    while ((b = part->unsent) && part->n_inflight < w->opt.in_flight && !part->recover) {
+    while ((b = part->unsent) && part->n_inflight < in_flight && !part->recover) {
         if (b->state == BATCH_OPEN) {
             if (!may_seal(w, b)) {
                 break;

@@ -4,14 +4,17 @@
  * report stands for counts against buffer_bytes until it is delivered, so that a program that never
  * comes back to its loop is held back.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "client/handle.h"
+#include "proto/msg_group.h"
 
 void report_free(struct report *r)
 {
     if (r) {
         free(r->listeners);
+        free(r->delay_id);
         free(r);
     }
 }
@@ -79,10 +82,15 @@ static void deliver(struct weir *w, struct report *r)
                             .topic = r->topic->name,
                             .partition = r->partition,
                             .append_ms = r->append_ms};
+    char id[LIMIT_DELAY_ID + 12];
 
     w->in_callback = true;
     for (uint32_t i = 0; i < r->count; i++) {
         receipt.offset = r->offset < 0 ? -1 : r->offset + i;
+        if (r->delay_id) {
+            snprintf(id, sizeof id, "%s.%u", r->delay_id, i);
+            receipt.delay_id = id;
+        }
         if (r->listeners[i].fn) {
             r->listeners[i].fn(r->listeners[i].user, &receipt);
         }

@@ -5,9 +5,11 @@
  */
 #include <stdlib.h>
 
+#include "client/group.h"
 #include "client/handle.h"
 #include "client/io.h"
 #include "proto/mpwrite.h"
+#include "proto/msg_group.h"
 
 enum { TURN_EVERY_MS = 1 };
 
@@ -68,9 +70,36 @@ weir_error weir_flush(weir *w, int timeout_ms)
     return e;
 }
 
-weir_error weir_close(weir *w, int timeout_ms)
+/* Members give back what they hold and leave. The first failure of all of them. */
+static weir_error leave_groups(struct weir *w, int64_t until)
 {
     weir_error e = err_done();
+    struct weir_sub *s;
+    bool open;
+
+    do {
+        open = false;
+        TAILQ_FOREACH (s, &w->subs, link) {
+            group_close(s);
+            open = open || !group_closed(s);
+        }
+    } while (open && handle_now(w) < until && handle_wait(w, until));
+    TAILQ_FOREACH (s, &w->subs, link) {
+        if (s->g && e.outcome == WEIR_DONE) {
+            e = s->g->first_failure;
+        }
+        if (s->g && e.outcome == WEIR_DONE && (commit_pending(s->g) || settle_pending(s->g))) {
+            e = err_make(WERR_TIMEOUT, "group %s: what was given back is not all stored",
+                         s->g->name);
+        }
+    }
+    return e;
+}
+
+weir_error weir_close(weir *w, int timeout_ms)
+{
+    weir_error e = err_done(), left;
+    int64_t until;
 
     if (!w) {
         return e;
@@ -81,8 +110,12 @@ weir_error weir_close(weir *w, int timeout_ms)
         }
         return e;
     }
-    if (w->prod.pending_messages > 0 && timeout_ms != 0 && handle_enter(w, true, &e)) {
+    if ((w->prod.pending_messages > 0 || !TAILQ_EMPTY(&w->subs)) && timeout_ms != 0 &&
+        handle_enter(w, true, &e)) {
+        until = clock_after_ms(w->now_ns, timeout_ms);
         e = flush(w, timeout_ms);
+        left = leave_groups(w, until);
+        e = e.outcome == WEIR_DONE ? left : e;
         w->depth--;
     } else {
         e = take_first_failure(w);
@@ -165,6 +198,15 @@ static bool read_options(const weir_send_options *given, weir_send_options *o, w
                       o->partition, (long long)o->timestamp_ms);
         return false;
     }
+    if (o->delay_ms < 0 || o->deliver_at_ms < 0 || (o->delay_ms > 0 && o->deliver_at_ms > 0) ||
+        o->delay_ms > LIMIT_DELAY_MS) {
+        *e = err_make(
+            WERR_MISUSE,
+            "weir_send_options: delay_ms %lld (up to 366 days), deliver_at_ms %lld (one of "
+            "both)",
+            (long long)o->delay_ms, (long long)o->deliver_at_ms);
+        return false;
+    }
     return o->n_headers == 0 || check_headers(o->headers, o->n_headers, e);
 }
 
@@ -191,9 +233,13 @@ static void put(struct weir *w, const char *topic, weir_bytes key, weir_bytes va
                           .value = slice_of(value.data, value.size),
                           .headers = headers,
                           .n_headers = o.n_headers,
-                          .listener = {fn, user}};
+                          .listener = {fn, user},
+                          .deliver_at_ms = o.deliver_at_ms};
     if (!m.topic) {
         return;
+    }
+    if (o.delay_ms > 0) {
+        m.deliver_at_ms = handle_wall_ms(w) + o.delay_ms; /* once: resending changes nothing */
     }
     for (size_t i = 0; i < o.n_headers; i++) {
         headers[i].name = slice_of(o.headers[i].name.data, o.headers[i].name.size);
