@@ -261,14 +261,14 @@ void sample_produce_delayed(struct buf *b)
 void sample_produce_delayed_ok(struct buf *b)
 {
     const struct msg_produce_ok m = {
-        .append_ms = TIME_MS + 5, .level = LEVEL_DISK, .delay_id = slice_str("1a2a126bca6.3.7")};
+        .append_ms = TIME_MS + 5, .level = LEVEL_DISK, .delay_id = slice_str("1798000060000-3-7")};
 
     msg_put_produce_ok(b, 15, &m);
 }
 
 void sample_cancel_delayed(struct buf *b)
 {
-    const struct slice ids[] = {slice_str("1a2a126bca6.3.7.0"), slice_str("nonsense")};
+    const struct slice ids[] = {slice_str("1798000060000-3-7.0"), slice_str("nonsense")};
 
     msg_put_cancel(b, 16, TID, ids, 2);
 }
@@ -287,7 +287,7 @@ void sample_delayed_list(struct buf *b)
 
 void sample_delayed_list_ok(struct buf *b)
 {
-    const struct msg_delayed d[] = {{slice_str("1a2a126bca6.3.7"), PART, TIME_MS + 60000, 1, 78}};
+    const struct msg_delayed d[] = {{slice_str("1798000060000-3-7"), PART, TIME_MS + 60000, 1, 78}};
 
     msg_put_delayed_list_ok(b, 17, d, 1, d[0].id);
 }

@@ -21,7 +21,7 @@ static void test_produce_delayed(void **state)
     f = sample_frame("produce_delayed_ok", &b);
     assert_int_equal(msg_get_produce_ok(&f.args, &ok, NULL), WERR_OK);
     assert_true(!ok.has_offset && ok.level == LEVEL_DISK && ok.append_ms == 1798000000005);
-    assert_true(slice_eq(ok.delay_id, slice_str("1a2a126bca6.3.7")));
+    assert_true(slice_eq(ok.delay_id, slice_str("1798000060000-3-7")));
     f = sample_frame("produce_ok", &b);
     assert_int_equal(msg_get_produce_ok(&f.args, &ok, NULL), WERR_OK);
     assert_true(ok.has_offset && ok.delay_id.n == 0);
@@ -79,7 +79,7 @@ static void test_cancel(void **state)
     (void)state;
     assert_int_equal(msg_get_cancel(&f.args, &m, NULL), WERR_OK);
     assert_true(m.tid == 1001 && m.n_ids == 2);
-    assert_true(msg_next_name(&m.ids, &id) && slice_eq(id, slice_str("1a2a126bca6.3.7.0")));
+    assert_true(msg_next_name(&m.ids, &id) && slice_eq(id, slice_str("1798000060000-3-7.0")));
     assert_true(msg_next_name(&m.ids, &id) && slice_eq(id, slice_str("nonsense")));
     assert_false(msg_next_name(&m.ids, &id));
     r = ARGS("\x92\x01\x91\x07"); /* an id is a str */
@@ -125,7 +125,7 @@ static void test_delayed_list(void **state)
     assert_int_equal(msg_get_delayed_list_ok(&f.args, &m, NULL), WERR_OK);
     assert_int_equal(m.n_items, 1);
     assert_true(msg_next_delayed(&m.items, &d));
-    assert_true(slice_eq(d.id, slice_str("1a2a126bca6.3.7")) && slice_eq(m.next, d.id));
+    assert_true(slice_eq(d.id, slice_str("1798000060000-3-7")) && slice_eq(m.next, d.id));
     assert_true(d.p == 3 && d.due_ms == 1798000060000 && d.count == 1 && d.bytes == 78);
     assert_false(msg_next_delayed(&m.items, &d));
     r = ARGS("\x91\x90");

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proto/msg_group.h"
 #include "tests/unit/proto/args.h"
 
 #define DOC WEIR_SOURCE_DIR "/docs/PROTOCOL.md"
@@ -354,6 +355,19 @@ static void test_every_limit_and_setting_has_its_row(void **state)
         {"partitions per subscription", LIMIT_SUB_PARTITIONS},
         {"names per METADATA", LIMIT_METADATA_TOPICS},
         {"entries per LIST_OFFSETS", LIMIT_OFFSET_SPECS},
+        {"topics per GROUP_JOIN", LIMIT_JOIN_TOPICS},
+        {"partitions per GROUP_HEARTBEAT, COMMITTED, GROUP_RESET", LIMIT_GROUP_PARTITIONS},
+        {"partitions per COMMIT", LIMIT_COMMIT_ITEMS},
+        {"bytes of a commit's note", LIMIT_NOTE},
+        {"messages per ACQUIRE", LIMIT_ACQUIRE_MSGS},
+        {"ms that ACQUIRE waits", LIMIT_ACQUIRE_WAIT_MS},
+        {"lease_ms of ACQUIRE", LIMIT_LEASE_MAX_MS},
+        {"ranges per SETTLE", LIMIT_SETTLE_ITEMS},
+        {"bytes of a reason", LIMIT_REASON},
+        {"ids per CANCEL_DELAYED", LIMIT_CANCEL_IDS},
+        {"bytes of a delay id", LIMIT_DELAY_ID},
+        {"entries of a page of GROUP_LIST, DELAYED_LIST", LIMIT_PAGE},
+        {"ranges per DLQ_LIST, DLQ_REDRIVE, DLQ_PURGE", LIMIT_DLQ_SPANS},
         {"characters of a name", LIMIT_NAME},
         {"partitions of a topic", LIMIT_PARTITIONS},
         {"slots of a topic", LIMIT_SLOTS},
@@ -364,7 +378,7 @@ static void test_every_limit_and_setting_has_its_row(void **state)
         {"meta bytes", LIMIT_META_BYTES},
         {"containers inside args", LIMIT_MP_DEPTH},
     };
-    const char *const *keys = topic_config_keys();
+    const char *const *const tables[] = {topic_config_keys(), group_config_keys()};
     size_t n;
     char *doc = load(DOC, &n), row[LINE];
 
@@ -373,9 +387,11 @@ static void test_every_limit_and_setting_has_its_row(void **state)
         snprintf(row, sizeof row, "\n| %s | %u", limits[i].name, limits[i].value);
         must_contain(doc, row);
     }
-    for (size_t i = 0; keys[i] != NULL; i++) {
-        snprintf(row, sizeof row, "\n| `%s` |", keys[i]);
-        must_contain(doc, row);
+    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
+        for (size_t i = 0; tables[t][i] != NULL; i++) {
+            snprintf(row, sizeof row, "\n| `%s` |", tables[t][i]);
+            must_contain(doc, row);
+        }
     }
     free(doc);
 }
