@@ -60,6 +60,7 @@ static const char *value_fault(const struct option *o, const char *text)
         return eq && eq != text ? NULL : "is not of the form NAME=VALUE";
     case KIND_FILE:
     case KIND_TOPIC:
+    case KIND_GROUP:
         return *text ? NULL : "is empty";
     case KIND_FLAG:
     case KIND_TEXT:

@@ -35,6 +35,9 @@ const char *bench_topic(const struct args *a);
  */
 int64_t grid_ns(int64_t start_ns, double per_s, int64_t i);
 
+/** weir bench consume with --group. @return exit code */
+int bench_members(const struct args *a);
+
 /** "p50 1.20 ms  p90 ...  max ...". @return out */
 const char *latency_text(const struct histogram *h, char *out, size_t size);
 /** {count, mean_us, p50_us, p90_us, p99_us, p999_us, max_us} */

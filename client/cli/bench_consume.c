@@ -10,6 +10,7 @@
 #include "client/cli/bench.h"
 #include "client/cli/clock.h"
 #include "client/cli/interrupt.h"
+#include "client/cli/member.h"
 #include "client/cli/progress.h"
 #include "client/cli/reader.h"
 #include "client/cli/run.h"
@@ -93,7 +94,13 @@ int run_bench_consume(const struct args *a)
     if (!l.topic) {
         return EXIT_USAGE;
     }
-    int r = reader_start(a, "earliest", &start);
+    if (args_has(a, OPT_GROUP)) {
+        return bench_members(a);
+    }
+    int r = member_check(a);
+    if (!r) {
+        r = reader_start(a, "earliest", &start);
+    }
     if (!r) {
         r = session_open(&l.s, a, NULL);
     }

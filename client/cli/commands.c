@@ -64,6 +64,9 @@ static const struct {
     const char *word, *summary;
 } groups[] = {
     {"topic", "make, show, change and delete topics"},
+    {"group", "watch and steer consumer groups"},
+    {"dlq", "look at dead letters, give them back or up"},
+    {"schedule", "look at delayed messages, cancel them"},
     {"server", "ask the server about itself"},
     {"bench", "measure rates and latencies"},
 };

@@ -32,7 +32,8 @@ enum option_kind {
     KIND_CHOICE,   /**< one of `choices` */
     KIND_PAIR,     /**< NAME=VALUE; may be repeated */
     KIND_FILE,     /**< a file name */
-    KIND_TOPIC     /**< a topic's name */
+    KIND_TOPIC,    /**< a topic's name */
+    KIND_GROUP     /**< a consumer group's name */
 };
 
 struct option {

@@ -1,8 +1,8 @@
 /*
  * All three scripts work alike: they walk the words before the cursor, skip options and their
  * arguments (so a letter has an argument in every command or in none; a unit test checks that), and
- * what is left is the command. Then options, choices, or names of topics are offered. Names of
- * topics come from `weir topic list`, with a short timeout.
+ * what is left is the command. Then options, choices, or names are offered. Names of topics and
+ * groups come from `weir topic list` and `weir group list`, with a short timeout.
  */
 #include "client/cli/completion.h"
 
@@ -11,6 +11,31 @@
 #include "client/cli/commands.h"
 
 #define LIST_TOPICS "command weir topic list -o name --timeout 2s 2>/dev/null"
+#define LIST_GROUPS "command weir group list -o name --timeout 2s 2>/dev/null"
+
+/* What the first word after a command's name stands for. */
+enum word_kind { WORD_OTHER, WORD_TOPIC, WORD_GROUP, WORD_CHOICE, WORD_COMMAND };
+
+static bool first_word_is(const char *words, const char *name)
+{
+    words += *words == '[';
+    size_t n = strcspn(words, " ]");
+    return strlen(name) == n && memcmp(words, name, n) == 0;
+}
+
+static enum word_kind word_kind(const struct command *c)
+{
+    if (first_word_is(c->words, "TOPIC")) {
+        return WORD_TOPIC;
+    }
+    if (first_word_is(c->words, "GROUP")) {
+        return WORD_GROUP;
+    }
+    if (c->id == CMD_help) {
+        return WORD_COMMAND;
+    }
+    return strchr(c->words, '|') ? WORD_CHOICE : WORD_OTHER;
+}
 
 /* Every spelling of every option that has an argument, between `sep`. */
 static void spellings_with_argument(FILE *f, const char *sep)
@@ -132,6 +157,8 @@ static void bash_option_value(FILE *f, const struct command *c, const struct opt
         fputs("' ;;\n", f);
     } else if (o->kind == KIND_TOPIC) {
         fputs("values=$(" LIST_TOPICS ") ;;\n", f);
+    } else if (o->kind == KIND_GROUP) {
+        fputs("values=$(" LIST_GROUPS ") ;;\n", f);
     } else if (o->kind == KIND_FILE) {
         fputs("compopt -o default; return ;;\n", f);
     } else {
@@ -153,16 +180,25 @@ static void bash_command(FILE *f, const struct command *c)
     fputs("'\n            case $prev in\n", f);
     each_option(f, c, bash_option_value);
     fputs("            esac\n", f);
-    if (strcmp(c->words, "TOPIC") == 0) {
+    switch (word_kind(c)) {
+    case WORD_TOPIC:
         fputs("            [[ $cur != -* && ! $value ]] && values=$(" LIST_TOPICS ")\n", f);
-    } else if (strchr(c->words, '|')) {
+        break;
+    case WORD_GROUP:
+        fputs("            [[ $cur != -* && ! $value ]] && values=$(" LIST_GROUPS ")\n", f);
+        break;
+    case WORD_CHOICE:
         fputs("            [[ $value ]] || values='", f);
         choices_out(f, c->words, ' ');
         fputs("'\n", f);
-    } else if (c->id == CMD_help) {
+        break;
+    case WORD_COMMAND:
         fputs("            [[ $value ]] || values='", f);
         words_out(f, NULL);
         fputs("'\n", f);
+        break;
+    case WORD_OTHER:
+        break;
     }
     fputs("            ;;\n", f);
 }
@@ -255,6 +291,8 @@ static void zsh_option(FILE *f, const struct command *c, const struct option *o)
         fputc(')', f);
     } else if (o->kind == KIND_TOPIC) {
         fputs("_weir_topics", f);
+    } else if (o->kind == KIND_GROUP) {
+        fputs("_weir_groups", f);
     } else if (o->kind == KIND_FILE) {
         fputs("_files", f);
     }
@@ -270,16 +308,25 @@ static void zsh_command(FILE *f, const struct command *c)
     if (at == 3) {
         fputs(" '2: :'", f);
     }
-    if (strcmp(c->words, "TOPIC") == 0) {
+    switch (word_kind(c)) {
+    case WORD_TOPIC:
         fprintf(f, " '%d:topic:_weir_topics'", at);
-    } else if (strchr(c->words, '|')) {
+        break;
+    case WORD_GROUP:
+        fprintf(f, " '%d:group:_weir_groups'", at);
+        break;
+    case WORD_CHOICE:
         fprintf(f, " '%d:shell:(", at);
         choices_out(f, c->words, ' ');
         fputs(")'", f);
-    } else if (c->id == CMD_help) {
+        break;
+    case WORD_COMMAND:
         fprintf(f, " '%d:command:(", at);
         words_out(f, NULL);
         fputs(")'", f);
+        break;
+    case WORD_OTHER:
+        break;
     }
     fputs(" ;;\n", f);
 }
@@ -298,6 +345,11 @@ static void zsh_write(FILE *f)
           "    local -a topics\n"
           "    topics=(${(f)\"$(" LIST_TOPICS ")\"})\n"
           "    compadd -a topics\n"
+          "}\n"
+          "_weir_groups() {\n"
+          "    local -a groups\n"
+          "    groups=(${(f)\"$(" LIST_GROUPS ")\"})\n"
+          "    compadd -a groups\n"
           "}\n"
           "_weir() {\n"
           "    local command='' word value=''\n"
@@ -348,6 +400,8 @@ static void fish_option(FILE *f, const struct command *c, const struct option *o
         fputc('\'', f);
     } else if (o->kind == KIND_TOPIC) {
         fputs(" -x -a '(" LIST_TOPICS ")'", f);
+    } else if (o->kind == KIND_GROUP) {
+        fputs(" -x -a '(" LIST_GROUPS ")'", f);
     } else if (o->kind == KIND_FILE) {
         fputs(" -r -F", f);
     } else if (o->arg) {
@@ -368,16 +422,27 @@ static void fish_command(FILE *f, const struct command *c)
     fish_quoted(f, c->summary);
     fputs("'\n", f);
     each_option(f, c, fish_option);
-    if (strcmp(c->words, "TOPIC") == 0) {
-        fprintf(f, "complete -c weir -n \"__weir_at '%s'\" -a '(" LIST_TOPICS ")'\n", c->name);
-    } else if (strchr(c->words, '|') || c->id == CMD_help) {
+    enum word_kind kind = word_kind(c);
+    if (kind != WORD_OTHER) {
         fprintf(f, "complete -c weir -n \"__weir_at '%s'\" -a '", c->name);
-        if (c->id == CMD_help) {
-            words_out(f, NULL);
-        } else {
-            choices_out(f, c->words, ' ');
-        }
+    }
+    switch (kind) {
+    case WORD_TOPIC:
+        fputs("(" LIST_TOPICS ")'\n", f);
+        break;
+    case WORD_GROUP:
+        fputs("(" LIST_GROUPS ")'\n", f);
+        break;
+    case WORD_CHOICE:
+        choices_out(f, c->words, ' ');
         fputs("'\n", f);
+        break;
+    case WORD_COMMAND:
+        words_out(f, NULL);
+        fputs("'\n", f);
+        break;
+    case WORD_OTHER:
+        break;
     }
 }
 

@@ -64,7 +64,7 @@ bool format_init(struct format *f, const char *text, char *error, size_t error_s
             add_literal(f, &n_literals, '%');
             s += 2;
         } else if (*s == '%') {
-            if (!s[1] || !strchr("kvsKStpoTah", s[1])) {
+            if (!s[1] || !strchr("kvsKStpoTahdr", s[1])) {
                 snprintf(error, error_size, "unknown '%%%.1s' in the format", s + 1);
                 return false;
             }
@@ -139,6 +139,12 @@ static void letter_write(char letter, FILE *out, const weir_message *m)
         break;
     case 'a':
         fprintf(out, "%" PRId64, m->append_ms);
+        break;
+    case 'd':
+        fprintf(out, "%" PRIu32, m->deliveries);
+        break;
+    case 'r':
+        fputs(m->reason ? m->reason : "", out);
         break;
     default: /* 'h'; format_init lets no other through */
         headers_write(out, m);

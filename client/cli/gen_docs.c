@@ -2,6 +2,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <weir/weir.h>
 
@@ -12,7 +13,9 @@ enum { PATH_SIZE = 4096 };
 
 static bool man_page(FILE *f, const char *page)
 {
-    return man_page_write(f, page, weir_version(), weir_topic_config_keys());
+    bool group = strcmp(page, "weir-group") == 0;
+    return man_page_write(f, page, weir_version(),
+                          group ? weir_group_config_keys() : weir_topic_config_keys());
 }
 
 static bool write_file(const char *folder, const char *file, const char *subject,

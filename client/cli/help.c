@@ -79,7 +79,7 @@ static void section_print(FILE *f, const struct section *s)
     }
 }
 
-static void keys_print(FILE *f, const char *const *keys)
+static void keys_print(FILE *f, const char *title, const char *const *keys)
 {
     char list[1024] = "";
     size_t n = 0;
@@ -87,7 +87,7 @@ static void keys_print(FILE *f, const char *const *keys)
         int r = snprintf(list + n, sizeof list - n, "%s%s", n ? ", " : "", *keys);
         n += r > 0 ? (size_t)r : 0;
     }
-    fputs("\nTOPIC OPTIONS\n  ", f);
+    fprintf(f, "\n%s OPTIONS\n  ", title);
     wrap(f, list, 2, 2);
 }
 
@@ -108,7 +108,9 @@ void help_command(FILE *f, const struct command *c, const char *const *config_ke
         option_entry(f, option_at(*o));
     }
     if (config_keys && command_takes(c, OPT_CONFIG)) {
-        keys_print(f, config_keys);
+        keys_print(f, "TOPIC", config_keys);
+    } else if (config_keys && command_takes(c, OPT_CONFIG_GROUP)) {
+        keys_print(f, "GROUP", config_keys);
     }
     for (size_t i = 0; section_of(c, i); i++) {
         section_print(f, section_of(c, i));
@@ -136,7 +138,7 @@ void help_group(FILE *f, const char *group)
 void help_overview(FILE *f)
 {
     fputs("usage: weir COMMAND [options]\n\n"
-          "Works with a weir server: topics, messages, measurements.\n\n",
+          "Works with a weir server: topics, messages, groups, measurements.\n\n",
           f);
     for (int i = 0; i < CMD_COUNT_ALL; i++) {
         const struct command *c = command_at((enum command_id)i);

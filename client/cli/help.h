@@ -9,7 +9,8 @@
 void help_overview(FILE *f);
 /** The commands of a group ("topic"). */
 void help_group(FILE *f, const char *group);
-/** One command. @param config_keys names for --config, NULL-terminated; NULL = not shown. */
+/** One command. @param config_keys names for its --config (of topics or of groups),
+ * NULL-terminated; NULL = not shown. */
 void help_command(FILE *f, const struct command *c, const char *const *config_keys);
 /** "weir topic create NAME [options]". */
 void help_usage(FILE *f, const struct command *c);

@@ -38,6 +38,12 @@ int run_completion(const struct args *a)
     return EXIT_DONE;
 }
 
+/* What may follow --config. */
+static const char *const *config_keys(const struct command *c)
+{
+    return command_takes(c, OPT_CONFIG_GROUP) ? weir_group_config_keys() : weir_topic_config_keys();
+}
+
 int run_help(const struct args *a)
 {
     const char *first = a->n_words > 0 ? a->words[0] : NULL;
@@ -46,7 +52,7 @@ int run_help(const struct args *a)
     if (!first) {
         help_overview(stdout);
     } else if (c) {
-        help_command(stdout, c, weir_topic_config_keys());
+        help_command(stdout, c, config_keys(c));
     } else if (!second && command_is_group(first)) {
         help_group(stdout, first);
     } else {
@@ -66,7 +72,7 @@ static int run(const struct args *a)
     }
     if (args_has(a, OPT_HELP)) {
         if (a->command) {
-            help_command(stdout, a->command, weir_topic_config_keys());
+            help_command(stdout, a->command, config_keys(a->command));
         } else if (a->group[0]) {
             help_group(stdout, a->group);
         } else {

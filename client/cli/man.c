@@ -16,6 +16,9 @@ static const struct {
     {"weir-consume", "consume"},
     {"weir-peek", "peek"},
     {"weir-offsets", "offsets"},
+    {"weir-group", "group"},
+    {"weir-dlq", "dlq"},
+    {"weir-schedule", "schedule"},
     {"weir-server-info", "server"},
     {"weir-bench", "bench"},
 };
@@ -116,9 +119,9 @@ static void synopsis_out(FILE *f, const struct command *c)
     fputs(c->options[0] != OPT_COUNT_ALL ? " [\\fIoptions\\fR]\n" : "\n", f);
 }
 
-static void keys_out(FILE *f, const char *const *keys)
+static void keys_out(FILE *f, const char *title, const char *const *keys)
 {
-    fputs(".PP\nTopic options:", f);
+    fprintf(f, ".PP\n%s options:", title);
     for (const char *sep = " "; *keys; keys++, sep = ", ") {
         fputs(sep, f);
         text(f, *keys);
@@ -133,7 +136,9 @@ static void command_out(FILE *f, const struct command *c, const char *const *con
     line(f, "", c->about);
     options_out(f, c->options);
     if (config_keys && command_takes(c, OPT_CONFIG)) {
-        keys_out(f, config_keys);
+        keys_out(f, "Topic", config_keys);
+    } else if (config_keys && command_takes(c, OPT_CONFIG_GROUP)) {
+        keys_out(f, "Group", config_keys);
     }
 }
 
@@ -163,7 +168,8 @@ static void main_page(FILE *f, const char *version)
     head_out(f, "weir", version, "work with a weir server");
     fputs(".SH SYNOPSIS\n\\fBweir\\fR \\fICOMMAND\\fR [\\fIoptions\\fR]\n.SH DESCRIPTION\n"
           "weir makes and changes topics on a weir server, writes messages to them, reads messages "
-          "from them, and measures.\n.SH COMMANDS\n",
+          "from them, looks after consumer groups, dead letters and delayed messages, and "
+          "measures.\n.SH COMMANDS\n",
           f);
     for (int i = 0; i < CMD_COUNT_ALL; i++) {
         const struct command *c = command_at((enum command_id)i);

@@ -27,6 +27,10 @@ void message_json(struct json *j, const weir_message *m)
     json_text(j, "time", time_text(time, m->timestamp_ms));
     json_int(j, "time_ms", m->timestamp_ms);
     json_int(j, "append_ms", m->append_ms);
+    json_uint(j, "deliveries", m->deliveries);
+    if (m->reason) {
+        json_text(j, "reason", m->reason);
+    }
     json_bytes(j, "key", m->key.data, m->key.size);
     headers_json(j, m);
     json_bytes(j, "value", m->value.data, m->value.size);

@@ -42,7 +42,7 @@ struct sender {
     struct pending_pool pool;
     struct progress progress;
     double rate_per_s; /* 0 = none */
-    bool keep_going, dry;
+    bool keep_going, dry, print_ids;
     bool stop;
     int64_t n_lines, n_sent, n_stored, n_refused, n_unknown;
     double bytes;
@@ -74,6 +74,9 @@ static void on_sent(void *user, const weir_receipt *r)
     pending_give(&p->pool, slot);
     if (r->error.outcome == WEIR_DONE) {
         p->n_stored++;
+        if (p->print_ids && r->delay_id) {
+            puts(r->delay_id);
+        }
         return;
     }
     if (r->error.outcome == WEIR_UNKNOWN) {
@@ -289,7 +292,8 @@ int run_produce(const struct args *a)
     struct sender p = {.topic = a->words[0],
                        .rate_per_s = args_rate(a, OPT_RATE),
                        .keep_going = args_has(a, OPT_KEEP_GOING),
-                       .dry = args_has(a, OPT_DRY_RUN)};
+                       .dry = args_has(a, OPT_DRY_RUN),
+                       .print_ids = args_has(a, OPT_PRINT_IDS)};
     if (compression) {
         snprintf(options, sizeof options, "compression=%s", compression);
     }

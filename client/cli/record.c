@@ -2,7 +2,35 @@
 
 #include <string.h>
 
+#include "client/cli/clock.h"
 #include "client/cli/session.h"
+#include "client/cli/timeparse.h"
+
+#define DELAY_MAX_MS (INT64_C(366) * 24 * 3600 * 1000)
+
+/* --delay or --at, and --print-ids which needs one of them. */
+static int read_delay(struct record_maker *r, const struct args *a)
+{
+    const char *at = args_text(a, OPT_AT_DUE, NULL);
+    bool delayed = args_has(a, OPT_DELAY);
+    r->send.delay_ms = args_number(a, OPT_DELAY, 0);
+    if (at && delayed) {
+        return cli_fail(EXIT_USAGE, "--delay and --at exclude each other");
+    }
+    if (at && (!time_parse_ahead(at, cli_wall_ms(), &r->send.deliver_at_ms) ||
+               r->send.deliver_at_ms == 0)) {
+        return cli_fail(EXIT_USAGE,
+                        "--at: '%.80s' is not a time (2026-01-31T12:00:00Z, milliseconds, 30m)",
+                        at);
+    }
+    if (r->send.delay_ms > DELAY_MAX_MS) {
+        return cli_fail(EXIT_USAGE, "--delay: at most 366d");
+    }
+    if (args_has(a, OPT_PRINT_IDS) && !at && !delayed) {
+        return cli_fail(EXIT_USAGE, "--print-ids needs --delay or --at");
+    }
+    return EXIT_DONE;
+}
 
 int record_maker_init(struct record_maker *r, const struct args *a)
 {
@@ -32,7 +60,7 @@ int record_maker_init(struct record_maker *r, const struct args *a)
             (weir_header){weir_bytes_of(pair, (size_t)(eq - pair)), weir_str(eq + 1)};
     }
     r->send.headers = r->headers;
-    return EXIT_DONE;
+    return read_delay(r, a);
 }
 
 static const char *key_of_json(struct record_maker *r, const char *line, size_t n, weir_bytes *key)

@@ -18,8 +18,8 @@ struct record_maker {
     weir_send_options send;
 };
 
-/** Reads --key-sep, --key-json, --header, --partition. Prints what is wrong. @return an exit code
- */
+/** Reads --key-sep, --key-json, --header, --partition, --delay, --at. Prints what is wrong.
+ * @return an exit code */
 int record_maker_init(struct record_maker *r, const struct args *a);
 /**
  * @param key[out],value[out] views into the line or into r, valid until the next call

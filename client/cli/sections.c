@@ -24,8 +24,22 @@ static const struct section_row format_rows[] = {
     {"%T", "time given by the producer, in milliseconds since 1970"},
     {"%a", "time of the append at the server, in milliseconds since 1970"},
     {"%h", "headers: name=value, separated by commas"},
+    {"%d", "deliveries: 1 = for the first time (counts in queue groups)"},
+    {"%r", "reason why the delivery before failed (queue groups; else nothing)"},
     {"%%", "a percent sign"},
     {"\\n \\t \\r \\0 \\\\ \\xHH", "newline, tab, carriage return, NUL, backslash, any byte"},
+    {NULL, NULL}};
+
+static const struct section_row position_rows[] = {
+    {"earliest", "the first message that is still stored"},
+    {"latest", "the end: only what comes from now on"},
+    {"OFFSET", "this offset, in each partition that is moved"},
+    {"@TIME", "the first message appended at or after a time"},
+    {"-N", "N messages back from the present position (no further than to the earliest)"},
+    {"-1h, -1h30m, -2d", "the first message appended since then; the same as @-1h"},
+    {"a file",
+     "lines 'TOPIC PARTITION OFFSET'; empty ones and those that begin with # do not count. "
+     "'weir group lag GROUP -o positions' writes them"},
     {NULL, NULL}};
 
 static const struct section_row exit_rows[] = {
@@ -48,6 +62,9 @@ static const struct {
     {{"START", "Where reading begins:", start_rows}, OPT_FROM},
     {{"TIMES", "A time is one of:", time_rows}, OPT_FROM},
     {{"TIMES", "A time is one of:", time_rows}, OPT_AT},
+    {{"POSITIONS", "A position is one of:", position_rows}, OPT_TO},
+    {{"POSITIONS", "A position is one of:", position_rows}, OPT_OUTPUT_LAG},
+    {{"TIMES", "A time is one of:", time_rows}, OPT_TO},
     {{"FORMAT", "The text is written for each message, with these replaced:", format_rows},
      OPT_FORMAT},
     {{"EXIT CODES", "", exit_rows}, OPT_COUNT_ALL},

@@ -59,25 +59,41 @@ int session_fail(const weir_error *e)
     return cli_fail(exit_code_of(e), "%s%s", e->text, hint);
 }
 
-struct topic_search {
+struct name_search {
     struct nearest nearest;
-    char best[128];
+    char best[256];
 };
 
-static void offer_topic(void *user, const weir_topic *t)
+static void offer_name(struct name_search *search, const char *name)
 {
-    struct topic_search *search = user;
     const char *before = search->nearest.best;
-    nearest_offer(&search->nearest, weir_topic_name(t));
+    nearest_offer(&search->nearest, name);
     if (search->nearest.best != before) {
-        snprintf(search->best, sizeof search->best, "%s", weir_topic_name(t));
+        snprintf(search->best, sizeof search->best, "%s", name);
         search->nearest.best = search->best; /* the name is borrowed for this call only */
     }
 }
 
+static void offer_topic(void *user, const weir_topic *t)
+{
+    offer_name(user, weir_topic_name(t));
+}
+
+static void offer_group(void *user, const weir_group_info *info)
+{
+    offer_name(user, info->name);
+}
+
+static int fail_unknown(const char *what, const char *name, const struct name_search *search)
+{
+    return cli_fail(EXIT_NOT_FOUND, "%s '%s' does not exist%s%s%s", what, name,
+                    search->best[0] ? "; did you mean '" : "", search->best,
+                    search->best[0] ? "'?" : "");
+}
+
 int session_fail_topic(const struct session *s, const char *topic, const weir_error *e)
 {
-    struct topic_search search = {.best = ""};
+    struct name_search search = {.best = ""};
     if (e->code != WEIR_E_UNKNOWN_TOPIC) {
         return session_fail(e);
     }
@@ -87,15 +103,26 @@ int session_fail_topic(const struct session *s, const char *topic, const weir_er
     if (listed.outcome == WEIR_DONE && strcmp(search.best, topic) == 0) {
         return session_fail(e); /* it exists: another thing was unknown, for example a partition */
     }
-    return cli_fail(EXIT_NOT_FOUND, "topic '%s' does not exist%s%s%s", topic,
-                    search.best[0] ? "; did you mean '" : "", search.best,
-                    search.best[0] ? "'?" : "");
+    return fail_unknown("topic", topic, &search);
+}
+
+int session_fail_group(const struct session *s, const char *group, const weir_error *e)
+{
+    struct name_search search = {.best = ""};
+    if (e->code != WEIR_E_UNKNOWN_GROUP) {
+        return session_fail(e);
+    }
+    nearest_init(&search.nearest, group, strlen(group));
+    weir_error listed = weir_group_list(s->w, offer_group, &search, REACH_MS);
+    (void)listed; /* a failure here only means that nothing can be suggested */
+    return fail_unknown("group", group, &search);
 }
 
 enum output args_output(const struct args *a)
 {
     static const char *const names[] = {"table", "json", "jsonl", "name"};
-    const char *text = args_text(a, OPT_OUTPUT, args_text(a, OPT_OUTPUT_RESULT, "table"));
+    const char *text = args_text(
+        a, OPT_OUTPUT, args_text(a, OPT_OUTPUT_RESULT, args_text(a, OPT_OUTPUT_LAG, "table")));
     for (int i = 0; i < 4; i++) {
         if (strcmp(names[i], text) == 0) {
             return (enum output)i;
@@ -204,6 +231,12 @@ int session_open(struct session *s, const struct args *a, const char *more)
 void session_close(struct session *s)
 {
     weir_close(s->w, 0);
+    s->w = NULL;
+}
+
+void session_leave(struct session *s)
+{
+    weir_close(s->w, REACH_MS);
     s->w = NULL;
 }
 

@@ -47,6 +47,9 @@ void session_tell_trouble(struct session *s);
 /** Closes at once. Safe on zeroed memory and twice. */
 void session_close(struct session *s);
 
+/** The same after waiting, a few seconds at most, until the server heard what was left to say. */
+void session_leave(struct session *s);
+
 /** Prints "weir: ..." and a newline on stderr. @return code */
 int cli_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /** The exit code of a failure. EXIT_DONE for outcome DONE. */
@@ -55,6 +58,8 @@ int exit_code_of(const weir_error *e);
 int session_fail(const weir_error *e);
 /** The same for a call about a topic: an unknown one is named, with the nearest that exists. */
 int session_fail_topic(const struct session *s, const char *topic, const weir_error *e);
+/** The same for a call about a group. */
+int session_fail_group(const struct session *s, const char *group, const weir_error *e);
 
 /**
  * Asks a person. Without a terminal, --yes is needed.

@@ -123,6 +123,19 @@ bool time_parse(const char *s, int64_t now_ms, int64_t *ms)
     return rfc3339(s, ms);
 }
 
+bool time_parse_ahead(const char *s, int64_t now_ms, int64_t *ms)
+{
+    int64_t ahead_ms;
+    if (value_count(s, ms)) {
+        return true;
+    }
+    if (value_duration_n(s, strlen(s), &ahead_ms)) {
+        *ms = now_ms + ahead_ms;
+        return true;
+    }
+    return rfc3339(s, ms);
+}
+
 const char *time_text(char *out, int64_t ms)
 {
     int64_t days = ms / 1000 / DAY_S;

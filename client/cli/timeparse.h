@@ -15,6 +15,12 @@ enum { TIME_TEXT_MAX = 32 };
  */
 bool time_parse(const char *s, int64_t now_ms, int64_t *ms);
 
+/**
+ * Reads a time to come: RFC 3339, milliseconds since 1970, or a duration from now ("10m", "1h30m";
+ * the unit is required). @return false as time_parse. The result may be before now.
+ */
+bool time_parse_ahead(const char *s, int64_t now_ms, int64_t *ms);
+
 /** "2026-01-31T12:00:00.000Z". @param out TIME_TEXT_MAX bytes. @return out */
 const char *time_text(char *out, int64_t ms);
 

@@ -6,57 +6,22 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "client/cli/nearest.h"
 #include "client/cli/run.h"
 #include "client/cli/session.h"
+#include "client/cli/settings.h"
 #include "client/cli/table.h"
 #include "client/cli/topic_show.h"
 #include "client/cli/values.h"
 
-enum { CONFIG_SIZE = 2048 };
-
-/* A setting that the library does not know is a slip of the keyboard: the nearest one is named. */
-static int check_setting(const char *pair)
-{
-    struct nearest near;
-    size_t n = strcspn(pair, "=");
-    nearest_init(&near, pair, n);
-    for (const char *const *key = weir_topic_config_keys(); *key; key++) {
-        if (strlen(*key) == n && memcmp(*key, pair, n) == 0) {
-            return EXIT_DONE;
-        }
-        nearest_offer(&near, *key);
-    }
-    return cli_fail(EXIT_USAGE, "--config: unknown setting '%.*s'%s%s%s", (int)n, pair,
-                    near.best ? "; did you mean '" : "", near.best ? near.best : "",
-                    near.best ? "'?" : "");
-}
-
 /* --partitions and --config as the library wants them. */
-static int config_text(const struct args *a, char *out, size_t size)
+static int config_text(const struct args *a, char *out)
 {
-    size_t n = 0;
-    const char *pair;
     out[0] = 0;
     if (args_has(a, OPT_PARTITIONS)) {
-        n = (size_t)snprintf(out, size, "partitions=%" PRId64, args_number(a, OPT_PARTITIONS, 0));
+        snprintf(out, SETTINGS_SIZE, "partitions=%" PRId64, args_number(a, OPT_PARTITIONS, 0));
     }
-    for (size_t i = 0; (pair = args_nth(a, OPT_CONFIG, i)) != NULL; i++) {
-        if (strpbrk(pair, " \t\n")) {
-            return cli_fail(EXIT_USAGE, "--config '%.80s': blanks are not possible here", pair);
-        }
-        int r = check_setting(pair);
-        if (r) {
-            return r;
-        }
-        n += (size_t)snprintf(out + n, size - n, "%s%s", n ? " " : "", pair);
-        if (n >= size) {
-            return cli_fail(EXIT_USAGE, "--config: too many settings");
-        }
-    }
-    return EXIT_DONE;
+    return settings_join(a, OPT_CONFIG, weir_topic_config_keys(), out);
 }
 
 /* What create and alter print. `before` NULL: created. */
@@ -96,9 +61,9 @@ int run_topic_create(const struct args *a)
 {
     struct session s = {0};
     weir_topic *t = NULL;
-    char config[CONFIG_SIZE];
+    char config[SETTINGS_SIZE];
     bool dry = args_has(a, OPT_DRY_RUN);
-    int r = config_text(a, config, sizeof config);
+    int r = config_text(a, config);
     if (!r) {
         r = session_open(&s, a, NULL);
     }
@@ -121,9 +86,9 @@ int run_topic_alter(const struct args *a)
     struct session s = {0};
     weir_topic *before = NULL;
     weir_topic *t = NULL;
-    char config[CONFIG_SIZE];
+    char config[SETTINGS_SIZE];
     bool dry = args_has(a, OPT_DRY_RUN);
-    int r = config_text(a, config, sizeof config);
+    int r = config_text(a, config);
     if (!r && !*config) {
         r = cli_fail(EXIT_USAGE, "topic alter: nothing to change; give --partitions or --config");
     }
@@ -244,6 +209,7 @@ static void list_one(void *user, const weir_topic *t)
     case OUTPUT_TABLE:
         table_cell(&l->table, weir_topic_name(t));
         table_cellf(&l->table, "%" PRId32, weir_topic_partitions(t));
+        table_cell(&l->table, topic_kind(weir_topic_name(t)));
         table_cell(&l->table, setting_text("retention.ms", weir_topic_config(t, "retention.ms"),
                                            text, sizeof text));
         break;
@@ -252,7 +218,7 @@ static void list_one(void *user, const weir_topic *t)
 
 int run_topic_list(const struct args *a)
 {
-    static const char *const titles[] = {"NAME", ">PARTITIONS", "RETENTION.MS"};
+    static const char *const titles[] = {"NAME", ">PARTITIONS", "KIND", "RETENTION.MS"};
     struct session s = {0};
     struct listing l = {0};
     int r = session_open(&s, a, NULL);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/cli/dlq_name.h"
 #include "client/cli/table.h"
 #include "client/cli/timeparse.h"
 #include "client/cli/values.h"
@@ -59,6 +60,11 @@ const char *setting_text(const char *key, const char *value, char *out, size_t s
         }
     }
     return out;
+}
+
+const char *topic_kind(const char *name)
+{
+    return dlq_name_is(name) ? "dead letters" : "topic";
 }
 
 void topic_settings_print(const weir_topic *before, const weir_topic *t)
@@ -134,6 +140,7 @@ void topic_json(struct json *j, const char *name, const weir_topic *t)
     int64_t created_ms = weir_topic_created_ms(t);
     json_open(j, name, '{');
     json_text(j, "name", weir_topic_name(t));
+    json_text(j, "kind", topic_kind(weir_topic_name(t)));
     json_uint(j, "id", weir_topic_id(t));
     json_int(j, "partitions", weir_topic_partitions(t));
     if (created_ms) {

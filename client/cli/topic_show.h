@@ -12,6 +12,8 @@ void topic_json(struct json *j, const char *name, const weir_topic *t);
 void topic_settings_print(const weir_topic *before, const weir_topic *t);
 /** A setting's value for people: "604800000 (7 days)". @return out */
 const char *setting_text(const char *key, const char *value, char *out, size_t size);
+/** "topic", or "dead letters" for a topic that the server made for them. */
+const char *topic_kind(const char *name);
 /** Partitions as a table. */
 void topic_partitions_print(const weir_topic *t);
 /** Sum over all partitions. */

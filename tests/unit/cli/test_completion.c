@@ -33,6 +33,29 @@ static void nothing_is_missing(void **state)
     }
 }
 
+/* A command whose first word is a name offers names of that kind, also when it may be left out. */
+static void names_are_offered(void **state)
+{
+    static const char *const lines[] = {
+        "__weir_at 'group describe'\" -a '(command weir group list",
+        "__weir_at 'group lag'\" -a '(command weir group list",
+        "__weir_at 'dlq list'\" -a '(command weir topic list",
+        "__weir_at 'schedule cancel'\" -a '(command weir topic list",
+        "__weir_is 'consume'\" -l group -s g -x -a '(command weir group list",
+        "__weir_is 'consume'\" -l mode -s m -x -a 'log queue'"};
+    struct memory_file m;
+    (void)state;
+    memory_file_open(&m);
+    assert_true(completion_write(m.f, "fish"));
+    memory_file_end(&m);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        if (!strstr(m.text, lines[i])) {
+            fail_msg("missing: %s", lines[i]);
+        }
+    }
+    memory_file_free(&m);
+}
+
 static void other_shells_are_refused(void **state)
 {
     struct memory_file m;
@@ -48,6 +71,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_missing),
+        cmocka_unit_test(names_are_offered),
         cmocka_unit_test(other_shells_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,6 +76,17 @@ static void nothing_is_not_empty(void **state)
     written("[%k%v] %K %S", &empty, "[] 0 0", 6);
 }
 
+static void what_a_queue_tells(void **state)
+{
+    weir_message again = message;
+    (void)state;
+    again.deliveries = 3;
+    again.reason = "no answer";
+    written("%d [%r]", &again, "3 [no answer]", 13);
+    again.reason = NULL;
+    written("%d [%r]", &again, "3 []", 4);
+}
+
 static void refused(const char *text, const char *expected)
 {
     struct format f;
@@ -102,6 +113,7 @@ int main(void)
         cmocka_unit_test(letters),
         cmocka_unit_test(escapes),
         cmocka_unit_test(nothing_is_not_empty),
+        cmocka_unit_test(what_a_queue_tells),
         cmocka_unit_test(what_is_unknown_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

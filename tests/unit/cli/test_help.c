@@ -22,7 +22,10 @@ static void every_option_is_explained(void **state)
                 assert_non_null(strstr(m.text, spelled));
             }
         }
-        assert_int_equal(strstr(m.text, "alpha, beta") != NULL, command_takes(cmd, OPT_CONFIG));
+        assert_int_equal(strstr(m.text, "TOPIC OPTIONS\n  alpha, beta") != NULL,
+                         command_takes(cmd, OPT_CONFIG));
+        assert_int_equal(strstr(m.text, "GROUP OPTIONS\n  alpha, beta") != NULL,
+                         command_takes(cmd, OPT_CONFIG_GROUP));
         memory_file_free(&m);
     }
 }

@@ -138,7 +138,9 @@ static void a_message(void **state)
                         .offset = 42,
                         .timestamp_ms = 1769860800123,
                         .append_ms = 1769860800200,
-                        .value = {"x", 1}};
+                        .value = {"x", 1},
+                        .deliveries = 2,
+                        .reason = "busy"};
     (void)state;
     memory_file_open(&m);
     json_init(&j, m.f, false);
@@ -147,7 +149,8 @@ static void a_message(void **state)
     assert_string_equal(
         m.text,
         "{\"topic\":\"t\",\"partition\":3,\"offset\":42,\"time\":\"2026-01-31T12:00:00.123Z\","
-        "\"time_ms\":1769860800123,\"append_ms\":1769860800200,\"key\":null,\"headers\":["
+        "\"time_ms\":1769860800123,\"append_ms\":1769860800200,\"deliveries\":2,"
+        "\"reason\":\"busy\",\"key\":null,\"headers\":["
         "{\"name\":\"a\",\"value\":\"1\"},{\"name\":\"b\",\"value_base64\":\"/w==\"}],"
         "\"value\":\"x\"}");
     memory_file_free(&m);

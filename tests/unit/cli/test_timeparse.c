@@ -84,6 +84,28 @@ static void milliseconds_and_relative(void **state)
     assert_int_equal(parsed("-2d"), NOW - 2 * INT64_C(86400000));
 }
 
+static void times_to_come(void **state)
+{
+    static const char *const wrong[] = {"", "-1h", "soon", "now", "10x", "2026-02-30T00:00:00Z"};
+    int64_t ms = 0;
+    (void)state;
+    assert_true(time_parse_ahead("10m", NOW, &ms));
+    assert_int_equal(ms, NOW + 600000);
+    assert_true(time_parse_ahead("1h30m", NOW, &ms));
+    assert_int_equal(ms, NOW + 5400000);
+    assert_true(time_parse_ahead("1769860800000", NOW, &ms));
+    assert_int_equal(ms, NOW);
+    assert_true(time_parse_ahead("2026-01-31T12:00:01Z", NOW, &ms));
+    assert_int_equal(ms, NOW + 1000);
+    assert_true(time_parse_ahead("10", NOW, &ms)); /* milliseconds since 1970, not seconds */
+    assert_int_equal(ms, 10);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        ms = 7;
+        assert_false(time_parse_ahead(wrong[i], NOW, &ms));
+        assert_int_equal(ms, 7);
+    }
+}
+
 /* Against the C library, over days of 400 years and a bit. */
 static void texts_agree_with_gmtime(void **state)
 {
@@ -137,6 +159,7 @@ int main(void)
         cmocka_unit_test(rfc3339),
         cmocka_unit_test(not_times),
         cmocka_unit_test(milliseconds_and_relative),
+        cmocka_unit_test(times_to_come),
         cmocka_unit_test(texts_agree_with_gmtime),
         cmocka_unit_test(starts),
     };
