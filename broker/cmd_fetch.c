@@ -24,7 +24,7 @@ struct fetch_for {
     struct as_member as;
     int64_t deadline_mono_ns;
     uint32_t min_bytes;
-    size_t n_all, n_refused;
+    size_t n_all, n_refused, n_held;
     struct msg_fetch_part all[LIMIT_FETCH_PARTITIONS]; /* as asked for */
     struct {
         uint64_t tid;
@@ -167,7 +167,7 @@ static void fetch_start(struct fetch *f)
     struct fetch_for *mf = f->member;
     const int64_t left_ns = mf->deadline_mono_ns - clock_mono_ns();
 
-    f->rq.n_parts = mf->n_refused = 0;
+    f->rq.n_parts = mf->n_refused = mf->n_held = 0;
     for (size_t i = 0; i < mf->n_all; i++) {
         struct werror e = {.code = WERR_OK};
         const struct msg_fetch_part *fp = &mf->all[i];
@@ -175,7 +175,9 @@ static void fetch_start(struct fetch *f)
 
         if (rc == WERR_OK) {
             f->rq.parts[f->rq.n_parts++] = *fp;
-        } else if (rc != WERR_AGAIN) {
+        } else if (rc == WERR_AGAIN) {
+            mf->n_held++;
+        } else {
             mf->refused[mf->n_refused].tid = fp->tid;
             mf->refused[mf->n_refused].p = fp->p;
             mf->refused[mf->n_refused++].err = e;
@@ -195,7 +197,8 @@ void fetches_look_again(struct conn *c, const struct as_member *as)
 
     for (f = LIST_FIRST(&c->fetches); f != NULL; f = next) {
         next = LIST_NEXT(f, of_conn);
-        if (f->member != NULL && as_member_is(&f->member->as, as)) {
+        if (f->member != NULL &&
+            (as != NULL ? as_member_is(&f->member->as, as) : f->member->n_held > 0)) {
             core_fetch_fini(&f->rq);
             fetch_start(f);
         }

@@ -315,6 +315,8 @@ void conn_sweep(struct conn *c, int64_t now_mono_ns)
         conn_close(c, "peer_lost");
         return;
     }
+    subs_look_again(c, NULL); /* a pause that ended while nobody could be told */
+    fetches_look_again(c, NULL);
     if (!c->active) {
         if (c->in.len == 0) {
             buf_fini(&c->in);

@@ -71,7 +71,8 @@ void fetches_cancel(struct conn *c); /* the connection ends (cmd_fetch.c) */
 void subs_close(struct conn *c);     /* the connection ends */
 void subs_resume(struct conn *c);    /* its output drained */
 void subs_pump(struct server *srv);  /* delivers what is ready, a turn's worth */
-/* Readers for a member of a group: something changed, they may or may not read now. */
+/* Readers for a member of a group: something changed, they may or may not read now. as NULL: those
+ * of any member that a pause keeps back. */
 struct as_member;
 void subs_look_again(struct conn *c, const struct as_member *as);
 void fetches_look_again(struct conn *c, const struct as_member *as);

@@ -134,28 +134,40 @@ enum werr sub_add_part(struct sub *s, const struct msg_sub_part *part, struct we
     return rc;
 }
 
+/* A held partition: back into the reader, or its end. */
+static void part_again(struct sub *s, size_t i)
+{
+    const struct sub_part sp = s->parts[i];
+    struct werror e = {.code = WERR_OK};
+    enum werr rc = member_may_read(s->c, s->as, sp.tid, sp.p, &e);
+
+    if (rc == WERR_AGAIN) {
+        return;
+    }
+    s->parts[i].held = false;
+    s->n_held--;
+    if (rc == WERR_OK) {
+        rc = core_reader_add(s->rd, sp.tid, sp.p, sp.offset, false, 0, &e);
+    }
+    if (rc != WERR_OK) {
+        part_end(s, sp.tid, sp.p, &e);
+    }
+    s->has_more = true;
+    sub_list(s);
+}
+
 void subs_look_again(struct conn *c, const struct as_member *as)
 {
     struct sub *s;
 
     LIST_FOREACH (s, &c->subs, of_conn) {
-        for (size_t i = s->n_parts; s->n_held > 0 && i-- > 0 && as_member_is(s->as, as);) {
-            struct sub_part sp = s->parts[i];
-            struct werror e = {.code = WERR_OK};
-            enum werr rc = sp.held ? member_may_read(c, s->as, sp.tid, sp.p, &e) : WERR_AGAIN;
-            if (rc == WERR_AGAIN) {
-                continue;
+        if (s->n_held == 0 || (as != NULL && !as_member_is(s->as, as))) {
+            continue;
+        }
+        for (size_t i = s->n_parts; i-- > 0;) { /* part_end puts the last one in its place */
+            if (s->parts[i].held) {
+                part_again(s, i);
             }
-            s->parts[i].held = false;
-            s->n_held--;
-            if (rc == WERR_OK) {
-                rc = core_reader_add(s->rd, sp.tid, sp.p, sp.offset, false, 0, &e);
-            }
-            if (rc != WERR_OK) {
-                part_end(s, sp.tid, sp.p, &e);
-            }
-            s->has_more = true;
-            sub_list(s);
         }
     }
 }
