@@ -98,6 +98,8 @@ enum werr core_open(struct core **out, const struct core_conf *conf, struct stor
     LIST_INIT(&co->readers);
     LIST_INIT(&co->colds);
     LIST_INIT(&co->sessions);
+    TAILQ_INIT(&co->news);
+    LIST_INIT(&co->joins);
     TAILQ_INIT(&co->groups_dirty);
     TAILQ_INIT(&co->gparts_dirty);
     set_defaults(co);
@@ -109,6 +111,12 @@ enum werr core_open(struct core **out, const struct core_conf *conf, struct stor
     }
     if (rc == WERR_OK) {
         rc = dedupe_load(co, e);
+    }
+    if (rc == WERR_OK) {
+        rc = delay_load(co, e);
+    }
+    if (rc == WERR_OK) {
+        rc = group_load(co, e);
     }
     if (rc != WERR_OK) {
         core_close(co);
@@ -156,6 +164,8 @@ void core_close(struct core *co)
     fetch_fini(co);
     topic_change_abort(co);
     close_jobs(co);
+    group_fini(co);
+    delay_fini(co);
     producer_fini(co);
     close_reads(co);
     while (!LIST_EMPTY(&co->readers)) {
@@ -178,6 +188,7 @@ void core_flush(struct core *co)
 {
     flight_submit(co);
     readers_wake(co);
+    groups_tell(co);
     flight_submit(co); /* a reader's owner may have produced */
 }
 
@@ -206,7 +217,7 @@ void core_drain(struct core *co)
 bool core_idle(const struct core *co)
 {
     return co->flight == NULL && TAILQ_EMPTY(&co->jobs) && co->changes == NULL &&
-           LIST_EMPTY(&co->colds);
+           LIST_EMPTY(&co->colds) && LIST_EMPTY(&co->joins);
 }
 
 bool core_accepts_produce(const struct core *co)

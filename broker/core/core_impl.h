@@ -43,6 +43,7 @@ struct named;
 struct change;
 struct flight;
 struct pid_wait;
+struct delayed;
 
 /* ---------------------------------------------------------------- jobs */
 
@@ -81,13 +82,21 @@ struct dedupe {
     uint64_t held_end;   /* end of the highest refused sequence */
     uint8_t held;        /* enum werr of the refusal that later sequences share; 0 = none */
     bool recovered;      /* rebuilt at start, nothing appended since */
+    bool delayed;        /* counts delayed batches: its offsets are their delay sequences */
     bool in_changed, in_rolling;
 };
 LIST_HEAD(dedupe_list, dedupe);
 TAILQ_HEAD(dedupe_queue, dedupe);
 
-struct dedupe *dedupe_find(struct core *co, const struct part *pt, uint64_t pid);
-struct dedupe *dedupe_new(struct core *co, struct part *pt, uint64_t pid);
+/* A producer has two states in a partition: what it appends, and what it sends delayed, which
+ * counts in a sequence of its own. */
+struct dedupe *dedupe_find(struct core *co, const struct part *pt, uint64_t pid, bool delayed);
+struct dedupe *dedupe_new(struct core *co, struct part *pt, uint64_t pid, bool delayed);
+/* Its snapshot row, into t. Delayed batches leave no trace in the log, so theirs is written with
+ * each of them. */
+void dedupe_put(const struct dedupe *d, struct store_txn *t);
+/* The rows of a partition that is being dropped, out of t. */
+void dedupe_rows_delete(uint32_t part_id, struct store_txn *t);
 void dedupe_free(struct core *co, struct dedupe *d);
 /* A retryable refusal of everything up to `end`: later sequences share it until those came again.
  */
@@ -111,6 +120,9 @@ struct core_group;
 TAILQ_HEAD(group_queue, core_group);
 struct core_session;
 LIST_HEAD(session_list, core_session);
+TAILQ_HEAD(session_queue, core_session);
+struct join;
+LIST_HEAD(join_list, join);
 struct part {
     struct core_topic *topic;
     uint32_t p;  /* number inside the topic */
@@ -122,7 +134,9 @@ struct part {
     struct rpart_list waiting; /* readers at the high watermark */
     struct rpart_list busy;    /* the other readers */
     struct dedupe_list dedupes;
-    struct gpart_list groups; /* that read it */
+    struct gpart_list groups;     /* that read it */
+    uint64_t held_age, held_size; /* bytes that retention by age, by size would have deleted */
+    bool held;                    /* counted in core_group_stats.holds */
 };
 
 struct core_topic {
@@ -137,6 +151,9 @@ struct core_topic {
     uint32_t n_parts;
     bool hidden; /* being created or deleted */
     bool deleting;
+    bool held_over;                 /* more unread data than the hold budget: produce is refused */
+    int64_t held_mono_ns;           /* when that was last looked at */
+    uint32_t plan_mark, plan_index; /* scratch of assignments */
     uint8_t name_n;
     char name[];
 };
@@ -202,7 +219,8 @@ struct append {
     struct bytes batch;      /* a reference, for the tail cache */
     uint64_t base;
     uint32_t count;
-    bool os; /* acknowledged when written */
+    bool os;                 /* acknowledged when written */
+    struct delayed *delayed; /* not an append but a delayed batch: base = its delay sequence */
 };
 /* Somebody who wants to hear how the open flight ends. run() is called once, with WERR_OK,
  * STORAGE_FULL (nothing happened) or INDETERMINATE; w is run()'s to free. */
@@ -315,7 +333,9 @@ void retention_roll_soon(struct core *co);
 void retention_changed(struct core *co); /* work was done: look again within a second */
 /* The lowest offset of a partition that retention must not pass because a group that was seen in
  * the last 7 days has not read it. UINT64_MAX = no hold. In hold.c. */
-uint64_t retention_hold_offset(const struct core *co, const struct part *pt);
+uint64_t retention_hold_offset(struct core *co, const struct part *pt);
+/* What is held of one topic, now; deletes nothing. */
+void retention_look(struct core *co, struct core_topic *t);
 
 /* ---------------------------------------------------------------- the core */
 
@@ -366,6 +386,13 @@ struct core {
     size_t n_groups, cap_groups;
     uint64_t next_gid, next_lease;
     struct session_list sessions;
+    struct session_queue news; /* sessions to be told something */
+    struct join_list joins;    /* not answered yet */
+    struct timer groups_retry; /* rows that met a full disk */
+    uint64_t next_serial;      /* of members */
+    bool counters_dirty;       /* the next flight carries the counters row */
+    uint32_t plan_mark;
+    char group_state[64];            /* text of msg_group_row.state */
     struct group_queue groups_dirty; /* their row; see groups_write */
     struct gpart_queue gparts_dirty;
     struct core_group_stats gstats;

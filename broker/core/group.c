@@ -1,7 +1,497 @@
-/* Consumer groups: life and rows. */
+/*
+ * Groups in memory: found by name through a hash, listed through a sorted array; their gparts; what
+ * topics that come, grow and go mean to them. Rows are in group_rows.c.
+ *
+ * What can fail: loading a row that is damaged or newer. Who owns what: core owns groups, a group
+ * owns its members and gparts. A group or gpart that ends while a flight (or a waiter) refers to it
+ * leaves every list at once and its memory with the last of those.
+ */
 #include "broker/core/group_impl.h"
+#include "broker/core/mem.h"
 
-void groups_write(struct core *co)
+static const int64_t SEEN_ROW_MS = INT64_C(3600) * 1000;
+
+/* ---------------------------------------------------------------- names */
+
+static struct slice name_of(const struct core_group *g)
 {
+    return slice_of(g->name, g->name_n);
+}
+
+static int name_compare(struct slice a, struct slice b)
+{
+    const size_t n = a.n < b.n ? a.n : b.n;
+    const int c = n > 0 ? memcmp(a.p, b.p, n) : 0;
+
+    return c != 0 ? c : (a.n > b.n) - (a.n < b.n);
+}
+
+/* First position whose name is >= name, or > name with `after`. */
+static size_t name_position(const struct core *co, struct slice name, bool after)
+{
+    size_t lo = 0, hi = co->n_groups;
+
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        const int c = name_compare(name_of(co->group_names[mid]), name);
+        if (c < 0 || (after && c == 0)) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    return lo;
+}
+
+struct core_group *group_lookup(struct core *co, struct slice name)
+{
+    struct core_group *g = NULL;
+
+    if (name.n > 0 && name.n <= LIMIT_NAME) {
+        HASH_FIND(hh, co->groups, name.p, name.n, g);
+    }
+    return g;
+}
+
+struct core_group *group_find(struct core *co, struct slice name)
+{
+    struct core_group *g = group_lookup(co, name);
+
+    return g != NULL && !g->deleting ? g : NULL;
+}
+
+struct core_group *core_group_by_name(struct core *co, struct slice name)
+{
+    return group_find(co, name);
+}
+
+struct core_group *core_group_after(struct core *co, struct slice name)
+{
+    for (size_t at = name.n > 0 ? name_position(co, name, true) : 0; at < co->n_groups; at++) {
+        if (!co->group_names[at]->deleting) {
+            return co->group_names[at];
+        }
+    }
+    return NULL;
+}
+
+size_t core_group_count(const struct core *co)
+{
+    return co->n_groups;
+}
+
+/* ---------------------------------------------------------------- life of a group */
+
+static void on_resume(struct timer *t)
+{
+    struct core_group *g =
+        (struct core_group *)(void *)((char *)t - offsetof(struct core_group, resume));
+
+    group_pause_look(g);
+}
+
+static void group_link(struct core_group *g)
+{
+    struct core *co = g->co;
+    const size_t at = name_position(co, name_of(g), false);
+
+    if (co->n_groups == co->cap_groups) {
+        co->cap_groups = co->cap_groups > 0 ? co->cap_groups * 2 : 64;
+        co->group_names =
+            core_realloc(co->group_names, co->cap_groups, sizeof(struct core_group *));
+    }
+    memmove(co->group_names + at + 1, co->group_names + at,
+            (co->n_groups - at) * sizeof(struct core_group *));
+    co->group_names[at] = g;
+    co->n_groups++;
+    HASH_ADD(hh, co->groups, name, g->name_n, g);
+}
+
+static void group_unlink(struct core_group *g)
+{
+    struct core *co = g->co;
+    const size_t at = name_position(co, name_of(g), false);
+
+    co->n_groups--;
+    memmove(co->group_names + at, co->group_names + at + 1,
+            (co->n_groups - at) * sizeof(struct core_group *));
+    HASH_DEL(co->groups, g);
+    g->gone = true;
+}
+
+struct core_group *group_make(struct core *co, struct slice name, uint64_t gid,
+                              enum msg_group_mode mode)
+{
+    struct core_group *g = core_calloc(1, sizeof *g);
+
+    g->co = co;
+    g->gid = gid;
+    g->mode = mode;
+    group_config_defaults(&g->conf, mode);
+    g->name_n = (uint8_t)name.n;
+    memcpy(g->name, name.p, name.n);
+    g->rebalance_soon.fire = rebalance_fire;
+    g->resume.fire = on_resume;
+    group_link(g);
+    if (mode == GROUP_MODE_QUEUE) {
+        queue_new(g);
+    }
+    return g;
+}
+
+struct core_group *group_new(struct core *co, struct slice name, enum msg_group_mode mode,
+                             enum msg_group_order order, int64_t start)
+{
+    struct core_group *g = group_make(co, name, co->next_gid++, mode);
+
+    co->counters_dirty = true;
+    g->conf.order = order;
+    g->start = start;
+    g->created_ms = g->seen_ms = core_wall_ms(co);
+    group_dirty(g, STORE_SYNC);
+    return g;
+}
+
+static void group_free(struct core_group *g)
+{
+    if (g->gone && g->flights == 0) {
+        free(g);
+    }
+}
+
+void group_ref(struct core_group *g)
+{
+    g->flights++;
+}
+
+void group_unref(struct core_group *g)
+{
+    g->flights--;
+    group_free(g);
+}
+
+void group_discard(struct core_group *g)
+{
+    struct core *co = g->co;
+    struct member *m, *next_m;
+    struct gpart *gp, *next_gp;
+
+    HASH_ITER (hh, g->members, m, next_m) {
+        member_fini(m);
+    }
+    HASH_ITER (hh, g->parts, gp, next_gp) {
+        gpart_free(gp);
+    }
+    if (g->queue != NULL) {
+        queue_free(g);
+    }
+    group_undirty(g);
+    timer_unset(&co->timers, &g->rebalance_soon);
+    timer_unset(&co->timers, &g->resume);
+    group_unlink(g);
+    group_free(g);
+}
+
+bool group_is_live(const struct core_group *g)
+{
+    const struct member *m;
+
+    for (m = g->members; m != NULL; m = m->hh.next) {
+        if (!m->restored || g->mode == GROUP_MODE_LOG) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void group_seen(struct core_group *g)
+{
+    g->seen_ms = core_wall_ms(g->co);
+    g->hold_warned = false;
+    if (g->seen_ms - g->row_seen_ms >= SEEN_ROW_MS) {
+        group_dirty(g, STORE_LAZY);
+    }
+}
+
+enum werr group_refuse_dead(const struct core *co, struct werror *e)
+{
+    return co->closing || co->failed
+               ? werror_set(e, WERR_SHUTTING_DOWN, "%s", werr_text(WERR_SHUTTING_DOWN))
+               : WERR_OK;
+}
+
+enum werr group_refuse(const struct core *co, struct werror *e)
+{
+    if (group_refuse_dead(co, e) == WERR_OK && co->settling) {
+        werror_set(e, WERR_STORAGE_FULL, "%s", werr_text(WERR_STORAGE_FULL));
+        e->retry_after_ms = 1000;
+        return e->code;
+    }
+    return co->closing || co->failed ? WERR_SHUTTING_DOWN : WERR_OK;
+}
+
+uint64_t group_bump(struct core_group *g)
+{
+    if (!g->bumped) {
+        g->generation++;
+        g->bumped = true;
+    }
+    group_dirty(g, STORE_SYNC);
+    return g->generation;
+}
+
+/* ---------------------------------------------------------------- pause */
+
+bool group_paused(const struct core_group *g)
+{
+    const uint64_t until = g->conf.paused_until_ms;
+
+    return until == LIMIT_UINT || (until > 0 && (int64_t)until > core_wall_ms(g->co));
+}
+
+void group_pause_look(struct core_group *g)
+{
+    struct core *co = g->co;
+    const uint64_t until = g->conf.paused_until_ms;
+    const bool paused = group_paused(g);
+    struct member *m;
+
+    timer_unset(&co->timers, &g->resume);
+    if (paused && until != LIMIT_UINT) {
+        int64_t wait_ms = (int64_t)until - core_wall_ms(co);
+        wait_ms = wait_ms < 86400000 ? wait_ms : 86400000; /* looks at the clock once a day */
+        timer_set(&co->timers, &g->resume, core_mono_ns(co) + wait_ms * 1000000);
+    }
+    if (paused == g->was_paused) {
+        return;
+    }
+    g->was_paused = paused;
+    core_log(co, 2, paused ? "group_paused" : "group_resumed", "group=%.*s", (int)g->name_n,
+             g->name);
+    if (g->mode == GROUP_MODE_QUEUE) {
+        queue_paused(g, paused);
+        return;
+    }
+    for (m = g->members; m != NULL; m = m->hh.next) {
+        if (m->session != NULL && m->joining == 0 && !paused) {
+            session_tell(m->session, SESSION_CHANGED);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- gparts */
+
+struct gpart *gpart_find(struct core_group *g, uint32_t part_id)
+{
+    struct gpart *gp = NULL;
+
+    HASH_FIND(hh, g->parts, &part_id, sizeof part_id, gp);
+    return gp;
+}
+
+struct gpart *gpart_link(struct core_group *g, struct part *pt, uint64_t start)
+{
+    struct gpart *gp = core_calloc(1, sizeof *gp);
+
+    gp->part_id = pt->id;
+    gp->part = pt;
+    gp->group = g;
+    gp->committed = gp->pending = gp->floor = start;
+    HASH_ADD(hh, g->parts, part_id, sizeof gp->part_id, gp);
+    LIST_INSERT_HEAD(&pt->groups, gp, of_part);
+    return gp;
+}
+
+struct gpart *gpart_make(struct core_group *g, struct part *pt, uint64_t start)
+{
+    struct gpart *gp = gpart_link(g, pt, start);
+
+    if (g->mode == GROUP_MODE_QUEUE) {
+        queue_part_new(gp);
+    }
+    gpart_dirty(gp, STORE_SYNC);
+    return gp;
+}
+
+struct gpart *gpart_get(struct core_group *g, struct part *pt)
+{
+    struct gpart *gp = gpart_find(g, pt->id);
+
+    return gp != NULL ? gp : gpart_make(g, pt, part_start(g->co, pt));
+}
+
+static void gpart_memory(struct gpart *gp)
+{
+    if (gp->gone && gp->flights == 0) {
+        free(gp->note);
+        free(gp->pending_note);
+        free(gp);
+    }
+}
+
+void gpart_unref(struct gpart *gp)
+{
+    gp->flights--;
+    gpart_memory(gp);
+}
+
+void gpart_free(struct gpart *gp)
+{
+    struct core_group *g = gp->group;
+
+    if (gp->q != NULL) {
+        queue_part_free(gp);
+    }
+    if (gp->owner != NULL) {
+        gp->owner->told_stale = true;
+        TAILQ_REMOVE(&gp->owner->owned, gp, by_owner);
+        gp->owner = NULL;
+    }
+    gpart_undirty(gp);
+    LIST_REMOVE(gp, of_part);
+    HASH_DEL(g->parts, gp);
+    gp->part = NULL;
+    gp->target = NULL;
+    gp->gone = true;
+    gpart_memory(gp);
+}
+
+uint64_t gpart_position(const struct gpart *gp)
+{
+    return gp->group->mode == GROUP_MODE_QUEUE ? gp->floor : gp->committed;
+}
+
+/* ---------------------------------------------------------------- topics */
+
+bool group_names_topic(const struct core_group *g, const struct core_topic *t)
+{
+    const struct member *m;
+
+    for (m = g->members; m != NULL; m = m->hh.next) {
+        for (uint32_t i = 0; i < m->n_topics; i++) {
+            if (slice_eq(slice_str(m->topics[i]), slice_of(t->name, t->name_n))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Partitions that the group meets after it began with the topic: it wants all that is in them. */
+static bool group_grow(struct core_group *g, struct core_topic *t)
+{
+    bool grew = false;
+
+    for (uint32_t p = 0; p < t->n_parts; p++) {
+        if (gpart_find(g, t->parts[p]->id) == NULL) {
+            (void)gpart_make(g, t->parts[p], part_start(g->co, t->parts[p]));
+            grew = true;
+        }
+    }
+    return grew;
+}
+
+void groups_topic_changed(struct core *co, struct core_topic *t)
+{
+    for (size_t i = 0; i < co->n_groups && !t->hidden; i++) {
+        struct core_group *g = co->group_names[i];
+        const bool known = t->n_parts > 0 && gpart_find(g, t->parts[0]->id) != NULL;
+        if (!g->deleting && (known || group_names_topic(g, t)) && group_grow(g, t)) {
+            rebalance_want(g);
+        }
+    }
+}
+
+void groups_topic_rows_delete(struct core *co, struct core_topic *t, struct store_txn *txn)
+{
+    const struct gpart *gp;
+
     (void)co;
+    for (uint32_t p = 0; p < t->n_parts; p++) {
+        LIST_FOREACH (gp, &t->parts[p]->groups, of_part) {
+            const struct meta_key k = gpart_key(gp->part_id, gp->group->gid);
+            txn_delete(txn, TABLE_META, key_slice(&k));
+            queue_rows_delete(gp->part_id, gp->group->gid, txn);
+        }
+    }
+}
+
+void groups_part_gone(struct core *co, struct part *pt)
+{
+    struct gpart *gp;
+
+    if (pt->held) {
+        co->gstats.holds--;
+    }
+    while ((gp = LIST_FIRST(&pt->groups)) != NULL) {
+        struct core_group *g = gp->group;
+        struct member *owner = gp->owner;
+        gpart_free(gp);
+        if (owner != NULL && owner->session != NULL && owner->joining == 0) {
+            session_tell(owner->session, SESSION_CHANGED);
+        }
+        rebalance_want(g);
+    }
+}
+
+void groups_part_raised(struct part *pt)
+{
+    struct gpart *gp, *next;
+
+    for (gp = LIST_FIRST(&pt->groups); gp != NULL; gp = next) {
+        next = LIST_NEXT(gp, of_part);
+        if (gp->q != NULL) {
+            queue_raised(gp);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- opening and closing */
+
+/* A crash may lie between a topic's growth and the rows of its new partitions. */
+static void complete_topics(struct core_group *g)
+{
+    const size_t n = HASH_COUNT(g->parts);
+    struct core_topic **topics = core_calloc(n, sizeof(struct core_topic *));
+    const uint32_t mark = ++g->co->plan_mark;
+    struct gpart *gp;
+    size_t k = 0;
+
+    for (gp = g->parts; gp != NULL; gp = gp->hh.next) {
+        struct core_topic *t = gp->part->topic;
+        if (t->plan_mark != mark) {
+            t->plan_mark = mark;
+            topics[k++] = t;
+        }
+    }
+    for (size_t i = 0; i < k; i++) {
+        (void)group_grow(g, topics[i]);
+    }
+    free(topics);
+}
+
+enum werr group_load(struct core *co, struct werror *e)
+{
+    enum werr rc = group_rows_load(co, e);
+
+    if (rc == WERR_OK) {
+        rc = queue_load(co, e);
+    }
+    for (size_t i = 0; rc == WERR_OK && i < co->n_groups; i++) {
+        complete_topics(co->group_names[i]);
+        group_pause_look(co->group_names[i]);
+    }
+    return rc;
+}
+
+void group_fini(struct core *co)
+{
+    joins_fini(co);
+    while (co->n_groups > 0) {
+        group_discard(co->group_names[co->n_groups - 1]);
+    }
+    timer_unset(&co->timers, &co->groups_retry);
+    sessions_fini(co);
+    free(co->group_names);
+    co->group_names = NULL;
 }

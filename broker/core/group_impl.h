@@ -28,8 +28,10 @@ struct core_session {
     struct core *co;
     void (*news)(void *arg, enum core_session_news what);
     void *arg;
-    struct member *member; /* NULL: not joined, or fenced */
-    bool changed_told;     /* SESSION_CHANGED was sent and no heartbeat came since */
+    struct member *member;             /* NULL: not joined, or fenced */
+    bool changed_told;                 /* SESSION_CHANGED was sent and no heartbeat came since */
+    TAILQ_ENTRY(core_session) in_news; /* core->news: to be told at the end of the turn */
+    bool has_news, fenced;             /* in core->news; what for: fenced goes first */
 };
 
 struct member {
@@ -40,14 +42,18 @@ struct member {
     struct timer grace;           /* set while away */
     struct timer processing;      /* log mode: max_processing_ms, set while it has undone work */
     uint64_t epoch;               /* the generation it was last told */
+    uint64_t join_epoch;          /* of its last join: requests with an older one are fenced */
+    uint64_t serial;              /* tells it from one of the same id that was there before */
+    unsigned joining;             /* joins that wait for the disk: no news before their answer */
     int64_t since_ms;             /* wall time of the join */
     int64_t heard_mono_ns;        /* last request in its name */
-    char (*topics)[LIMIT_NAME + 1];
+    char (*topics)[LIMIT_TOPIC_NAME + 1];
     uint32_t n_topics;
     char client[64], address[64];
     struct gpart_queue owned; /* log mode: partitions it has (by_owner) */
     bool restored;            /* log mode: known from rows after a restart, not seen since.
                                  Queue mode: only its leases are known; they run to their deadline */
+    uint32_t plan_index;      /* scratch of a plan */
     bool told_stale;          /* log mode: the assignment it was told is not what it should be */
     /* queue mode, the queue's: */
     uint64_t leased;                     /* messages it holds */
@@ -73,7 +79,12 @@ struct gpart {
     uint64_t committed; /* durable; also the start while committed_ms == 0 */
     uint64_t pending;   /* the newest commit asked for, >= committed unless it was reset */
     int64_t committed_ms;
-    char note[LIMIT_NOTE + 1];
+    char *note;            /* durable; NULL: none */
+    int64_t pending_ms;    /* of `pending`, as committed_ms */
+    char *pending_note;    /* of `pending` */
+    uint32_t mark;         /* scratch of one heartbeat or plan */
+    int64_t lag_append_ms; /* append time of the message at lag_offset; 0 = not known */
+    uint64_t lag_offset;
     uint64_t assign_epoch;
     struct member *owner;  /* granted, durable once flights of it are over */
     struct member *target; /* who shall have it */
@@ -104,7 +115,18 @@ struct core_group {
     bool dirty;          /* its row */
     bool deleting;
     TAILQ_ENTRY(core_group) in_dirty;
-    uint32_t flights;
+    uint32_t flights; /* and others that refer to it: freed when it is gone and 0 */
+    bool gone;        /* not in core->groups any more */
+    bool bumped;      /* the open flight carries a generation of its own already */
+    bool plan_wanted; /* log mode: members or partitions changed since the last plan */
+    unsigned plans;   /* in the stretch that began at plan_mono_ns */
+    int64_t plan_mono_ns;
+    struct group_config conf_next; /* while altering > 0: what the row says */
+    unsigned altering;
+    int64_t row_seen_ms; /* seen_ms in the newest row */
+    uint32_t mark;       /* the last one given out */
+    bool was_paused;     /* what members and the queue know */
+    bool hold_warned;    /* hold_ends_soon was logged since it was seen */
     uint8_t name_n;
     char name[LIMIT_NAME + 1];
 };
@@ -129,6 +151,39 @@ void groups_topic_changed(struct core *co, struct core_topic *t);
 void groups_topic_rows_delete(struct core *co, struct core_topic *t, struct store_txn *txn);
 void groups_part_gone(struct core *co, struct part *pt); /* part_free: forget its gparts */
 void groups_part_raised(struct part *pt);                /* part_raise: new messages are visible */
+struct core_group *group_lookup(struct core *co, struct slice name); /* those being deleted too */
+struct core_group *group_make(struct core *co, struct slice name, uint64_t gid,
+                              enum msg_group_mode mode); /* in every list, not dirty */
+struct gpart *gpart_link(struct core_group *g, struct part *pt, uint64_t start); /* not dirty */
+void gpart_unref(struct gpart *gp);       /* a flight that carried it is over */
+void group_rewrite(struct core_group *g); /* a flight of it failed: all rows again, later */
+void members_fence(struct core_group *g, const char *why); /* all of them, and the generation */
+void group_pause_look(struct core_group *g); /* paused_until may have changed or come */
+/* For each group: a member names t, or it has a gpart of t. */
+bool group_names_topic(const struct core_group *g, const struct core_topic *t);
+/* Makes a gpart that begins at `start`; dirty. */
+struct gpart *gpart_make(struct core_group *g, struct part *pt, uint64_t start);
+/* A group that is not known; in memory only, dirty. Takes its number from the counter. */
+struct core_group *group_new(struct core *co, struct slice name, enum msg_group_mode mode,
+                             enum msg_group_order order, int64_t start);
+void group_discard(struct core_group *g); /* out of core->groups, freed with its last flight */
+void group_ref(struct core_group *g);     /* a waiter refers to it */
+void group_unref(struct core_group *g);
+/* The next generation, once per flight; marks the group dirty. Returns it. */
+uint64_t group_bump(struct core_group *g);
+bool group_is_live(const struct core_group *g); /* has members, away ones too; GROUP_BUSY */
+void group_seen(struct core_group *g);          /* somebody of it was heard */
+/* SHUTTING_DOWN: closing or failed. The other one also while a full disk is being dealt with:
+ * STORAGE_FULL; for requests that count on rows in order. */
+enum werr group_refuse_dead(const struct core *co, struct werror *e);
+enum werr group_refuse(const struct core *co, struct werror *e);
+
+/* ---------------------------------------------------------------- group_rows.c: rows */
+
+enum werr group_rows_load(struct core *co, struct werror *e) WEIR_NODISCARD;
+void group_undirty(struct core_group *g); /* nothing of it will be written */
+void gpart_undirty(struct gpart *gp);
+void gpart_free(struct gpart *gp); /* out of every list; memory goes when flights == 0 */
 /* Keys of rows. */
 struct meta_key group_key(uint64_t gid);
 struct meta_key gpart_key(uint32_t part_id, uint64_t gid);
@@ -139,7 +194,21 @@ struct meta_key gpart_key(uint32_t part_id, uint64_t gid);
  * FENCED_MEMBER (an epoch above the group's, or a member that was replaced). Notes the contact. */
 enum werr member_check(struct core *co, const struct msg_who *who, struct member **out,
                        struct werror *e);
+/* The same, without noting anything. */
+enum werr member_look(struct core *co, const struct msg_who *who, struct member **out,
+                      struct werror *e);
 struct member *member_find(struct core_group *g, const uint8_t id[MSG_MEMBER_BYTES]);
+struct member *member_new(struct core_group *g, const uint8_t id[MSG_MEMBER_BYTES]);
+void member_away(struct member *m);    /* its session is gone: the grace time begins */
+void member_fini(struct member *m);    /* frees it, tells nobody; the group goes too */
+void member_heard(struct member *m);   /* a request in its name */
+void member_working(struct member *m); /* handed out or committed: sets max_processing_ms's timer */
+/* The news of a session are told at the end of the turn (groups_tell, from core_flush). */
+void session_tell(struct core_session *s, enum core_session_news what);
+void groups_tell(struct core *co);
+void sessions_fini(struct core *co);            /* core_close: those left are their owners' only */
+void joins_fini(struct core *co);               /* core_close: joins that wait for a read */
+void join_session_gone(struct core_session *s); /* its joins end with an error */
 /* Makes a member known from rows (restored = true). */
 struct member *member_restore(struct core_group *g, const uint8_t id[MSG_MEMBER_BYTES]);
 /* Ends a session for good: partitions and leases go back. fence: tell its connection. */
@@ -147,12 +216,21 @@ void member_remove(struct member *m, const char *why, bool fence);
 void member_forget_if_idle(struct member *m); /* restored, without leases: free it */
 
 /* ---------------------------------------------------------------- rebalance.c */
-void rebalance(struct core_group *g); /* log mode: computes targets, grants what is free */
+void rebalance(struct core_group *g);      /* log mode: computes targets, grants what is free */
+void rebalance_want(struct core_group *g); /* with the open flight, or soon */
+void rebalance_fire(struct timer *t);      /* of g->rebalance_soon */
+void gpart_release(struct gpart *gp);      /* its owner has it no more; grants it to its target */
+void gpart_granted(struct gpart *gp);      /* the grant is durable */
+/* The partitions that m may be told now. *out: free() by the caller. */
+size_t member_assignment(const struct member *m, struct msg_assigned **out);
+uint64_t gpart_position(const struct gpart *gp); /* committed offset, or floor */
 
 /* ---------------------------------------------------------------- hold.c: the unread guard */
 void hold_run(struct core *co, int64_t now_ms); /* with retention: budgets, warnings */
 /* WERR_OK, or RETENTION_HELD that names the group, the budget and what is held. */
 enum werr hold_check_produce(struct core *co, const struct part *pt, struct werror *e);
+/* Retention has set held_age and held_size of t's partitions: is that too much? */
+void hold_topic_done(struct core *co, struct core_topic *t);
 
 /* ---------------------------------------------------------------- queue.c and its parts */
 
@@ -216,8 +294,12 @@ bool gpart_is_dlq(const struct gpart *gp); /* its topic is called TOPIC~GROUP~dl
 void dlq_fini(struct core *co);
 
 /* ---------------------------------------------------------------- delay.c */
-/* core_produce with deliver_at_ms: checked like any batch, judged by its own sequence. */
-void delay_produce(struct core *co, struct core_produce *rq);
+/* What core_produce needs of it is in delay_impl.h. */
+/* From flight.c: what happened to a delayed batch that was added to a flight (take it), and the
+ * rows that go with each flight. */
+void delay_stored(struct core *co, struct delayed *d);
+void delay_failed(struct core *co, struct delayed *d);
+void delay_write(struct core *co);
 enum werr delay_load(struct core *co, struct werror *e) WEIR_NODISCARD;
 void delay_fini(struct core *co);
 

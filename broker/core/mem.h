@@ -5,6 +5,7 @@
  * roll back to. Sizes that a peer decides (batches, coalesced pieces) do not come from here.
  */
 #include <stdlib.h>
+#include <string.h>
 
 /* Zeroed memory for n things of size bytes; gives, caller frees with free(). Never NULL. */
 static inline void *core_calloc(size_t n, size_t size)
@@ -28,6 +29,13 @@ static inline void *core_realloc(void *p, size_t n, size_t size)
         abort();
     }
     return p;
+}
+
+/* A copy of a string; gives, caller frees with free(). Never NULL. */
+static inline char *core_strdup(const char *s)
+{
+    const size_t n = strlen(s) + 1;
+    return (char *)memcpy(core_calloc(n, 1), s, n);
 }
 
 #endif

@@ -5,7 +5,7 @@
  */
 #include <assert.h>
 
-#include "broker/core/core_impl.h"
+#include "broker/core/group_impl.h"
 #include "broker/core/mem.h"
 
 static const uint64_t DAY_MS = UINT64_C(24) * 3600 * 1000;
@@ -23,6 +23,7 @@ struct part *part_new(struct core *co, struct core_topic *t, uint32_t p, uint32_
     LIST_INIT(&pt->waiting);
     LIST_INIT(&pt->busy);
     LIST_INIT(&pt->dedupes);
+    LIST_INIT(&pt->groups);
     co->n_parts++;
     return pt;
 }
@@ -30,6 +31,7 @@ struct part *part_new(struct core *co, struct core_topic *t, uint32_t p, uint32_
 void part_free(struct core *co, struct part *pt)
 {
     assert(pt->first == NULL || co->closing);
+    groups_part_gone(co, pt);
     while (!LIST_EMPTY(&pt->waiting)) {
         rpart_orphan(LIST_FIRST(&pt->waiting));
     }
@@ -52,6 +54,7 @@ void part_raise(struct core *co, struct part *pt, uint64_t end)
     }
     pt->hw = end;
     part_wake_all(pt);
+    groups_part_raised(pt);
 }
 
 void part_wake_all(struct part *pt)

@@ -11,8 +11,9 @@
 #include "broker/core/core_impl.h"
 #include "broker/core/mem.h"
 
-enum { PID_BLOCK = 4096, PID_LOW = 512, COUNTERS_VERSION = 1, NAMED_VERSION = 1 };
-enum { COUNTERS_BYTES = 1 + 8 + 4 + 8 + 8, NAMED_BYTES = 1 + 8 + 2 + 8 };
+enum { PID_BLOCK = 4096, PID_LOW = 512, COUNTERS_VERSION = 2, NAMED_VERSION = 1 };
+enum { COUNTERS_V1_BYTES = 1 + 8 + 4 + 8 + 8, COUNTERS_BYTES = COUNTERS_V1_BYTES + 8 };
+enum { NAMED_BYTES = 1 + 8 + 2 + 8 };
 enum { MAX_NAMED = 100 * 1000 };
 /* Ids of named producers have this bit, so the two kinds share no numbers. u53 on the wire. */
 static const uint64_t NAMED_PID = UINT64_C(1) << 52;
@@ -35,7 +36,15 @@ void counters_put(struct core *co, struct store_txn *t)
     put_be32(row + 9, co->next_part);
     put_be64(row + 13, co->pid_limit);
     put_be64(row + 21, co->next_named);
+    put_be64(row + 29, co->next_gid);
     txn_put(t, TABLE_META, key_slice(&k), slice_of(row, sizeof row));
+}
+
+/* Version 1 knew no groups. */
+static bool counters_fit(const struct buf *row)
+{
+    return (row->len == COUNTERS_BYTES && row->p[0] == COUNTERS_VERSION) ||
+           (row->len == COUNTERS_V1_BYTES && row->p[0] == 1);
 }
 
 static enum werr counters_load(struct core *co, struct werror *e)
@@ -49,16 +58,18 @@ static enum werr counters_load(struct core *co, struct werror *e)
     co->next_part = 0;
     co->pid_limit = 1;
     co->next_named = 1;
+    co->next_gid = 1;
     rc = store_get(co->st, TABLE_META, key_slice(&k), &row, e);
     if (rc == WERR_NOT_FOUND) {
         rc = WERR_OK;
-    } else if (rc == WERR_OK && (row.len != COUNTERS_BYTES || row.p[0] != COUNTERS_VERSION)) {
+    } else if (rc == WERR_OK && !counters_fit(&row)) {
         rc = werror_set(e, WERR_CORRUPT, "counters row of %zu bytes", row.len);
     } else if (rc == WERR_OK) {
         co->next_tid = be64(row.p + 1);
         co->next_part = be32(row.p + 9);
         co->pid_limit = be64(row.p + 13);
         co->next_named = be64(row.p + 21);
+        co->next_gid = row.len == COUNTERS_BYTES ? be64(row.p + 29) : 1;
     }
     co->next_pid = co->pid_durable = co->pid_at_open = co->pid_limit;
     co->named_at_open = co->next_named;
@@ -234,11 +245,11 @@ static void positions(struct core *co, struct core_producer_rq *rq)
         return;
     }
     LIST_FOREACH (d, &n->dedupes, of_named) {
-        n_pos += d->w.next_seq > 0;
+        n_pos += d->w.next_seq > 0 && !d->delayed;
     }
     rq->pos = n_pos > 0 ? core_calloc(n_pos, sizeof *rq->pos) : NULL;
     LIST_FOREACH (d, &n->dedupes, of_named) {
-        if (d->w.next_seq > 0) {
+        if (d->w.next_seq > 0 && !d->delayed) {
             rq->pos[rq->n_pos++] =
                 (struct msg_producer_pos){.tid = d->part->topic->tid,
                                           .p = d->part->p,

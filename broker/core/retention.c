@@ -7,7 +7,7 @@
  * in the same txn, so no producer's state is deleted together with messages. Age is judged by the
  * steady wall time; while that is frozen nothing is deleted by age.
  */
-#include "broker/core/core_impl.h"
+#include "broker/core/group_impl.h"
 #include "broker/core/mem.h"
 
 static const int64_t SECOND_NS = 1000000000;
@@ -16,13 +16,6 @@ static const int64_t BUSY_NS = INT64_C(10) * 1000000000; /* stay awake so long a
 static const int64_t ROLL_APART_NS = INT64_C(5) * 1000000000;
 static const int64_t SWEEP_NS = INT64_C(600) * 1000000000;
 enum { PARTS_PER_RUN = 4096, DEDUPES_PER_RUN = 20000 };
-
-uint64_t retention_hold_offset(const struct core *co, const struct part *pt)
-{
-    (void)co;
-    (void)pt;
-    return UINT64_MAX; /* no groups, nobody holds anything */
-}
 
 /* ---------------------------------------------------------------- trimming */
 
@@ -40,24 +33,29 @@ struct sweep {
     struct store_txn *txn; /* NULL: nothing yet */
     int64_t now_ms;
     bool by_age;
+    bool look; /* only find out what is held */
     size_t trims;
     bool want_roll; /* the active bucket holds something that has to go */
 };
 
-static void trim(struct core *co, struct sweep *s, struct part *pt, const struct store_range *r)
+/* Trims up to the end of r or to what a group has not read. Returns how many bytes of r stay. */
+static uint64_t trim(struct core *co, struct sweep *s, struct part *pt, const struct store_range *r)
 {
     const uint64_t hold = retention_hold_offset(co, pt);
     const uint64_t to = r->next < hold ? r->next : hold;
+    const uint64_t held =
+        to <= r->first ? r->bytes : r->bytes / (r->next - r->first) * (r->next - to);
 
-    if (to <= part_start(co, pt)) {
-        return;
+    if (to <= part_start(co, pt) || s->look) {
+        return held;
     }
     s->txn = s->txn != NULL ? s->txn : store_txn_new(co->st);
     txn_trim(s->txn, pt->id, to);
     tail_trim(&co->tail, &pt->tail, to);
     s->trims++;
     co->stats.retention_trims++;
-    co->stats.retention_bytes += r->bytes;
+    co->stats.retention_bytes += r->bytes - held;
+    return held;
 }
 
 static void trim_by_age(struct core *co, struct sweep *s, struct part *pt)
@@ -65,6 +63,7 @@ static void trim_by_age(struct core *co, struct sweep *s, struct part *pt)
     const int64_t keep_ms = (int64_t)pt->topic->conf.retention_ms;
     struct store_range r;
 
+    pt->held_age = 0;
     if (keep_ms == 0 || !s->by_age) {
         return;
     }
@@ -76,7 +75,7 @@ static void trim_by_age(struct core *co, struct sweep *s, struct part *pt)
             s->want_roll = true;
             return;
         }
-        trim(co, s, pt, &r);
+        pt->held_age += trim(co, s, pt, &r);
     }
 }
 
@@ -108,6 +107,7 @@ static void trim_by_size(struct core *co, struct sweep *s, struct core_topic *t)
 
     for (uint32_t p = 0; keep > 0 && p < t->n_parts; p++) {
         total += store_partition_bytes(co->st, t->parts[p]->id);
+        t->parts[p]->held_size = 0;
         skip[p] = 0;
     }
     while (keep > 0 && total > keep && (pt = oldest(co, t, skip, &r)) != NULL) {
@@ -121,7 +121,7 @@ static void trim_by_size(struct core *co, struct sweep *s, struct core_topic *t)
         if (total - r.bytes < keep) {
             return;
         }
-        trim(co, s, pt, &r);
+        pt->held_size += trim(co, s, pt, &r);
         total -= r.bytes;
         skip[pt->p]++;
     }
@@ -148,7 +148,19 @@ static void sweep_topics(struct core *co, struct sweep *s)
         if (s->trims == before) { /* else the sizes are about to change */
             trim_by_size(co, s, t);
         }
+        hold_topic_done(co, t);
     }
+}
+
+void retention_look(struct core *co, struct core_topic *t)
+{
+    struct sweep s = {.now_ms = core_wall_ms(co), .by_age = !co->wall.frozen, .look = true};
+
+    for (uint32_t p = 0; p < t->n_parts; p++) {
+        trim_by_age(co, &s, t->parts[p]);
+    }
+    trim_by_size(co, &s, t);
+    hold_topic_done(co, t);
 }
 
 /* ---------------------------------------------------------------- rolling */
@@ -195,6 +207,7 @@ static void sweep_once(struct core *co, int64_t now_ns)
     struct sweep s = {.now_ms = core_wall_ms(co), .by_age = !co->wall.frozen};
 
     sweep_topics(co, &s);
+    hold_run(co, s.now_ms);
     if (s.txn != NULL) {
         struct job *j = core_calloc(1, sizeof *j);
         j->run = trim_run;

@@ -11,7 +11,7 @@
  */
 #include <assert.h>
 
-#include "broker/core/core_impl.h"
+#include "broker/core/group_impl.h"
 #include "broker/core/mem.h"
 #include "broker/core/slots.h"
 
@@ -87,11 +87,13 @@ static void change_apply(struct core *co, struct change *ch, bool ok)
     case CORE_TOPIC_CREATE:
         if (ok) {
             hide(co, t, false);
+            groups_topic_changed(co, t);
         }
         break;
     case CORE_TOPIC_ALTER:
         if (ok) {
             altered(t, ch, co);
+            groups_topic_changed(co, t);
         }
         return;
     case CORE_TOPIC_DELETE:
@@ -302,11 +304,10 @@ static enum werr start_delete(struct core *co, struct change *ch, struct core_to
     t->deleting = true;
     struct store_txn *txn = store_txn_new(co->st);
     for (uint32_t p = 0; p < t->n_parts; p++) {
-        const struct meta_key lo = meta_key_32(META_WINDOW, t->parts[p]->id);
-        const struct meta_key hi = meta_key_after(&lo);
         txn_drop_partition(txn, t->parts[p]->id);
-        txn_delete_range(txn, TABLE_META, key_slice(&lo), key_slice(&hi));
+        dedupe_rows_delete(t->parts[p]->id, txn);
     }
+    groups_topic_rows_delete(co, t, txn);
     txn_delete(txn, TABLE_META, key_slice(&row));
     change_submit(co, ch, txn);
     return WERR_AGAIN;
