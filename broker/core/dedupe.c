@@ -1,7 +1,8 @@
 /*
  * Dedupe states of all producers in all partitions: found by (partition, producer), snapshotted
  * when a bucket ends, rebuilt at start from the snapshots and the headers of the active bucket.
- * A batch costs no row of its own: its header in the log is the state (SETTLED 10).
+ * A batch costs no row of its own: its header in the log is the state (SETTLED 10). Delayed batches
+ * have a state apart, whose row comes with each of them (delay.c).
  *
  * A state lives at least 7 days after its producer's last batch, whatever retention does to the
  * messages; then a sweep forgets it, and its row.
@@ -14,25 +15,34 @@
 static const int64_t LIFE_MS = INT64_C(7) * 24 * 3600 * 1000;
 enum { SNAPSHOT_TXN_BYTES = 2 << 20 };
 
+/* Of the partition number in the key of a row: the state counts delayed batches. */
+static const uint32_t ROW_DELAYED = UINT32_C(1) << 31;
+/* The same in the key in memory. */
+static const uint64_t KEY_DELAYED = UINT64_C(1) << 32;
+
 static struct meta_key window_key(const struct dedupe *d)
 {
-    return meta_key_32_64(META_WINDOW, (uint32_t)d->key.part_id, d->key.pid);
+    const uint32_t id = d->part->id | (d->delayed ? ROW_DELAYED : 0);
+
+    return meta_key_32_64(META_WINDOW, id, d->key.pid);
 }
 
-struct dedupe *dedupe_find(struct core *co, const struct part *pt, uint64_t pid)
+struct dedupe *dedupe_find(struct core *co, const struct part *pt, uint64_t pid, bool delayed)
 {
-    struct dedupe *d = NULL, key = {.key = {.pid = pid, .part_id = pt->id}};
+    struct dedupe *d = NULL,
+                  key = {.key = {.pid = pid, .part_id = pt->id | (delayed ? KEY_DELAYED : 0)}};
 
     HASH_FIND(hh, co->dedupes, &key.key, sizeof key.key, d);
     return d;
 }
 
-struct dedupe *dedupe_new(struct core *co, struct part *pt, uint64_t pid)
+struct dedupe *dedupe_new(struct core *co, struct part *pt, uint64_t pid, bool delayed)
 {
     struct dedupe *d = core_calloc(1, sizeof *d);
 
     d->key.pid = pid;
-    d->key.part_id = pt->id;
+    d->key.part_id = pt->id | (delayed ? KEY_DELAYED : 0);
+    d->delayed = delayed;
     d->part = pt;
     d->named = named_by_pid(co, pid);
     LIST_INSERT_HEAD(&pt->dedupes, d, of_part);
@@ -83,6 +93,37 @@ void dedupe_changed(struct core *co, struct dedupe *d)
 
 /* ---------------------------------------------------------------- snapshots */
 
+static size_t put_row(const struct dedupe *d, struct buf *row, struct store_txn *t)
+{
+    const struct meta_key k = window_key(d);
+
+    buf_clear(row);
+    window_encode(&d->w, row);
+    if (row->failed) {
+        abort();
+    }
+    txn_put(t, TABLE_META, key_slice(&k), buf_slice(row));
+    return row->len;
+}
+
+void dedupe_put(const struct dedupe *d, struct store_txn *t)
+{
+    struct buf row;
+
+    buf_init(&row, 0);
+    (void)put_row(d, &row, t);
+    buf_fini(&row);
+}
+
+void dedupe_rows_delete(uint32_t part_id, struct store_txn *t)
+{
+    for (int i = 0; i < 2; i++) {
+        const struct meta_key lo = meta_key_32(META_WINDOW, part_id | (i > 0 ? ROW_DELAYED : 0));
+        const struct meta_key hi = meta_key_after(&lo);
+        txn_delete_range(t, TABLE_META, key_slice(&lo), key_slice(&hi));
+    }
+}
+
 struct store_txn *dedupe_snapshot(struct core *co)
 {
     struct store_txn *t = store_txn_new(co->st);
@@ -93,20 +134,13 @@ struct store_txn *dedupe_snapshot(struct core *co)
     assert(TAILQ_EMPTY(&co->rolling));
     buf_init(&row, 0);
     while ((d = TAILQ_FIRST(&co->changed)) != NULL) {
-        const struct meta_key k = window_key(d);
         if (bytes > SNAPSHOT_TXN_BYTES) {
             /* A row may be older than the roll it belongs to: loading skips what it knows. */
             store_submit(co->st, t, STORE_LAZY, false, NULL, NULL);
             t = store_txn_new(co->st);
             bytes = 0;
         }
-        buf_clear(&row);
-        window_encode(&d->w, &row);
-        if (row.failed) {
-            abort();
-        }
-        txn_put(t, TABLE_META, key_slice(&k), buf_slice(&row));
-        bytes += row.len;
+        bytes += put_row(d, &row, t);
         TAILQ_REMOVE(&co->changed, d, by_change);
         TAILQ_INSERT_TAIL(&co->rolling, d, by_change);
         d->in_changed = false;
@@ -151,7 +185,8 @@ static enum werr load_row(void *arg, struct slice key, struct slice value)
     if (key.n != 1 + 4 + 8) {
         return werror_set(&ld->e, WERR_CORRUPT, "window key of %zu bytes", key.n);
     }
-    struct part *pt = part_by_id(ld, be32(key.p + 1));
+    const uint32_t id = be32(key.p + 1);
+    struct part *pt = part_by_id(ld, id & ~ROW_DELAYED);
     if (pt == NULL) {
         return WERR_OK; /* of a topic that is gone */
     }
@@ -161,7 +196,7 @@ static enum werr load_row(void *arg, struct slice key, struct slice value)
         return werror_wrap(&ld->e, "partition %u, producer %llu", pt->id,
                            (unsigned long long)be64(key.p + 5));
     }
-    struct dedupe *d = dedupe_new(ld->co, pt, be64(key.p + 5));
+    struct dedupe *d = dedupe_new(ld->co, pt, be64(key.p + 5), (id & ROW_DELAYED) != 0);
     d->w = w;
     d->recovered = true;
     return WERR_OK;
@@ -175,9 +210,9 @@ static enum werr load_head(void *arg, uint32_t partition, const struct batch_hea
     if (pt == NULL || h->producer_id == 0) {
         return WERR_OK;
     }
-    struct dedupe *d = dedupe_find(ld->co, pt, h->producer_id);
+    struct dedupe *d = dedupe_find(ld->co, pt, h->producer_id, false);
     if (d == NULL) {
-        d = dedupe_new(ld->co, pt, h->producer_id);
+        d = dedupe_new(ld->co, pt, h->producer_id, false);
         d->recovered = true;
     }
     if (h->base_offset < window_end_offset(&d->w)) {

@@ -117,7 +117,9 @@ void produce_answer(struct core *co, struct part *pt, struct core_produce *rq, e
     answer_one(co, rq, rc, e); /* rq may be gone from here on */
     while (twin != NULL) {
         struct core_produce *next = twins(twin);
+        const struct slice delay_id = twin->ok.delay_id; /* in its own text */
         twin->ok = ok;
+        twin->ok.delay_id = delay_id;
         twin->ok.flags |= PRODUCE_DUPLICATE;
         answer_one(co, twin, rc, e);
         twin = next;
@@ -156,6 +158,11 @@ static void make_visible(struct core *co, struct flight *g)
 {
     for (uint32_t i = 0; i < g->n; i++) {
         struct append *it = &g->items[i];
+        if (it->delayed != NULL) {
+            delay_stored(co, it->delayed);
+            it->delayed = NULL; /* not ours any more */
+            continue;
+        }
         if (it->base < it->part->hw) {
             continue;
         }
@@ -169,7 +176,10 @@ static void take_back(struct core *co, struct flight *g, enum werr rc)
 {
     for (uint32_t i = 0; i < g->n; i++) {
         struct append *it = &g->items[i];
-        if (!co->closing) { /* the store may be gone already */
+        if (it->delayed != NULL) {
+            delay_failed(co, it->delayed);
+            it->delayed = NULL;    /* freed */
+        } else if (!co->closing) { /* the store may be gone already */
             it->part->next = store_next_offset(co->st, it->part->id);
         }
         if (it->dedupe != NULL) {
@@ -329,6 +339,9 @@ void flight_add(struct core *co, struct flight *g, const struct append *item,
     g->disk = g->disk || !item->os;
     g->bytes += item->batch.n;
     co->inflight_bytes += item->batch.n;
+    if (item->delayed != NULL) {
+        return; /* a row, which its owner puts */
+    }
     pt->next += h->count;
     pt->last_append_ms = h->append_ms;
     txn_append(g->txn, part_table(pt->topic), pt->id, h, item->batch);
@@ -342,6 +355,7 @@ void flight_submit(struct core *co)
         return;
     }
     groups_write(co);
+    delay_write(co);
     co->flight = NULL;
     co->flights_out++;
     bool want_written = g->os;

@@ -1,6 +1,7 @@
 /*
  * Happy path: find the partition, check the batch, judge its sequence, stamp it, add it to the open
- * flight. The answer comes with the flight's completion (flight.c).
+ * flight. The answer comes with the flight's completion (flight.c). A delayed batch takes the same
+ * way, with a dedupe state of its own, and ends as a row instead of an append (delay.c).
  *
  * What can fail: the batch (never again), the sequence (see judge), and room: a refusal for want of
  * room is shared by every later sequence of that producer in that partition until all that were
@@ -12,7 +13,7 @@
  */
 #include <assert.h>
 
-#include "broker/core/core_impl.h"
+#include "broker/core/delay_impl.h"
 #include "broker/core/mem.h"
 
 enum { RETRY_MS = 100, FULL_RETRY_MS = 1000, MAX_DEDUPES = 1000 * 1000 };
@@ -24,6 +25,11 @@ struct attempt {
     struct dedupe *dedupe;
     struct batch_head h;
 };
+
+static bool is_delayed(const struct attempt *a)
+{
+    return a->rq->deliver_at_ms != 0;
+}
 
 static void finish(struct core *co, struct core_produce *rq)
 {
@@ -74,6 +80,8 @@ static enum werr room(struct core *co, const struct attempt *a)
         werror_set(e, WERR_OVERLOADED, "%llu bytes wait for the disk",
                    (unsigned long long)co->inflight_bytes);
         e->retry_after_ms = RETRY_MS;
+    } else if (hold_check_produce(co, a->part, e) != WERR_OK) {
+        return e->code;
     } else if (a->dedupe != NULL && a->dedupe->unanswered >= LIMIT_PRODUCER_WINDOW) {
         werror_set(e, WERR_THROTTLED, "producer %llu has %d unanswered batches in this partition",
                    (unsigned long long)a->h.producer_id, LIMIT_PRODUCER_WINDOW);
@@ -100,21 +108,35 @@ static enum werr out_of_order(const struct attempt *a, const char *what)
                       a->h.base_seq, what, a->rq->expected_seq);
 }
 
+/* True for the request that waits for that offset, or that delay sequence. */
+static bool is_twin(const struct attempt *a, const struct core_produce *rq, uint64_t offset)
+{
+    if (is_delayed(a)) {
+        return rq->internal[1] == offset;
+    }
+    return rq->internal[1] == 0 && rq->ok.base_offset == offset;
+}
+
 /* The stored twin of a request that came again. Returns true when the answer has to wait. */
 static bool duplicate(struct core *co, struct attempt *a, uint64_t offset)
 {
     struct core_produce *first = a->part->first;
+    bool durable = offset < a->part->hw;
 
     co->stats.produce_duplicates++;
-    a->rq->ok = (struct msg_produce_ok){.has_offset = true,
-                                        .base_offset = offset,
+    a->rq->ok = (struct msg_produce_ok){.has_offset = !is_delayed(a),
+                                        .base_offset = is_delayed(a) ? 0 : offset,
                                         .append_ms = a->dedupe->w.last_ms,
                                         .level = LEVEL_DISK,
                                         .flags = PRODUCE_DUPLICATE};
-    if (offset < a->part->hw) {
+    if (is_delayed(a)) {
+        delay_name(a->part, offset, a->rq);
+        durable = !delay_arriving(co, a->part, offset, a->rq);
+    }
+    if (durable) {
         return false;
     }
-    while (first != NULL && first->ok.base_offset != offset) {
+    while (first != NULL && !is_twin(a, first, offset)) {
         first = first->next;
     }
     if (first == NULL) {
@@ -151,12 +173,25 @@ static enum werr judge_new(struct core *co, struct attempt *a)
         e->retry_after_ms = RETRY_MS;
         return e->code;
     }
-    a->dedupe = dedupe_new(co, a->part, a->h.producer_id);
+    a->dedupe = dedupe_new(co, a->part, a->h.producer_id, is_delayed(a));
     a->dedupe->w.last_ms = core_wall_ms(co);
 #ifdef WEIR_BUG_DEDUPE_RAM_ONLY
     a->dedupe->w.next_seq = a->h.base_seq;
 #endif
     return WERR_OK;
+}
+
+/*
+ * INIT of a named producer tells where it stands in the logs, not in its delayed batches: in a new
+ * epoch it counts those from 0 again.
+ */
+static void new_delayed_epoch(struct attempt *a)
+{
+    if (a->h.producer_epoch > a->dedupe->w.epoch && a->h.base_seq == 0) {
+        window_fini(&a->dedupe->w);
+        a->dedupe->w.epoch = a->h.producer_epoch;
+        a->dedupe->held = 0;
+    }
 }
 
 /*
@@ -169,7 +204,7 @@ static enum werr judge(struct core *co, struct attempt *a, bool *known, bool *wa
     uint64_t offset = 0;
     enum werr rc;
 
-    a->dedupe = dedupe_find(co, a->part, a->h.producer_id);
+    a->dedupe = dedupe_find(co, a->part, a->h.producer_id, is_delayed(a));
     rc = producer_check(co, a->dedupe, a->h.producer_id, a->h.producer_epoch, e);
     if (rc == WERR_OK && a->dedupe == NULL) {
         rc = judge_new(co, a);
@@ -178,6 +213,9 @@ static enum werr judge(struct core *co, struct attempt *a, bool *known, bool *wa
         return rc;
     }
     assert(a->dedupe != NULL);
+    if (is_delayed(a)) {
+        new_delayed_epoch(a);
+    }
     switch (window_judge(&a->dedupe->w, a->h.base_seq, a->h.count, &offset)) {
     case WINDOW_APPEND:
         return WERR_OK;
@@ -246,8 +284,27 @@ static void count_append(struct core *co, struct attempt *a, struct bytes batch)
         d->recovered = false;
         d->refs++;
         d->unanswered++;
-        dedupe_changed(co, d);
+        if (!d->delayed) {
+            dedupe_changed(co, d);
+        }
     }
+}
+
+/* A delayed batch: a row in the open flight, and the window's beside it. */
+static void keep(struct core *co, struct attempt *a, struct bytes batch)
+{
+    const uint64_t seq = delay_keep(co, a->part, a->dedupe, &a->h, a->rq, batch);
+
+    a->h.base_offset = seq; /* what its window counts by */
+    count_append(co, a, batch);
+    if (a->dedupe != NULL) {
+        dedupe_put(a->dedupe, flight_rows(co, STORE_LAZY));
+    }
+    a->rq->ok = (struct msg_produce_ok){.append_ms = a->h.append_ms};
+    delay_name(a->part, seq, a->rq);
+    a->rq->internal[0] = 0;
+    a->rq->internal[1] = seq;
+    link_request(a->part, a->rq);
 }
 
 static void append(struct core *co, struct attempt *a, struct bytes batch)
@@ -278,7 +335,7 @@ static void append(struct core *co, struct attempt *a, struct bytes batch)
     count_append(co, a, batch);
     a->rq->ok = (struct msg_produce_ok){
         .has_offset = true, .base_offset = stamped, .append_ms = a->h.append_ms};
-    a->rq->internal[0] = 0;
+    a->rq->internal[0] = a->rq->internal[1] = 0;
     link_request(pt, a->rq);
 #ifdef WEIR_BUG_ACK_BEFORE_SYNC
     g->items[g->n - 1].rq = NULL;
@@ -328,7 +385,11 @@ static enum werr try_produce(struct core *co, struct attempt *a, bool *answered)
     if (batch.owner == NULL) {
         return werror_set(e, WERR_OVERLOADED, "no memory for a batch of %zu bytes", a->rq->batch.n);
     }
-    append(co, a, batch);
+    if (is_delayed(a)) {
+        keep(co, a, batch);
+    } else {
+        append(co, a, batch);
+    }
     *answered = false;
     return WERR_OK;
 }
@@ -342,7 +403,9 @@ void core_produce(struct core *co, struct core_produce *rq)
     rq->ok = (struct msg_produce_ok){0};
     rq->expected_seq = rq->got_seq = 0;
     co->stats.produce_requests++;
-    (void)try_produce(co, &a, &answered);
+    if (rq->deliver_at_ms == 0 || delay_check(co, rq) == WERR_OK) {
+        (void)try_produce(co, &a, &answered);
+    }
     if (answered) {
         finish(co, rq);
     }
