@@ -22,6 +22,7 @@ enum werr cmd_group_list(struct cmd *m, struct werror *e)
     struct core_group *g;
     struct buf rows = {0};
     uint32_t limit, n = 0;
+    size_t at;
     enum werr rc = msg_get_group_list(&m->args, &after, &limit, e);
 
     if (rc != WERR_OK) {
@@ -42,7 +43,7 @@ enum werr cmd_group_list(struct cmd *m, struct werror *e)
         rc = werror_set(e, WERR_OVERLOADED, "no memory for %u groups", n);
         goto out;
     }
-    const size_t at = msg_begin_group_list_ok(conn_ctl(m->c), m->corr, n);
+    at = msg_begin_group_list_ok(conn_ctl(m->c), m->corr, n);
     buf_put(conn_ctl(m->c), rows.p, rows.len);
     msg_end_group_list_ok(conn_ctl(m->c), at, next);
     conn_sent(m->c);
