@@ -11,7 +11,7 @@
 #include "proto/msg.h"
 
 enum { MSG_MEMBER_BYTES = 16 };
-enum msg_group_mode { GROUP_MODE_LOG = 0, GROUP_MODE_QUEUE = 1 }; /* wire: "log", "queue" */
+enum msg_group_mode { GROUP_MODE_LOG = 0, GROUP_MODE_QUEUE = 1 };   /* wire: "log", "queue" */
 enum msg_group_order { GROUP_ORDER_NONE = 0, GROUP_ORDER_KEY = 1 }; /* wire: "none", "key" */
 
 /* ---- settings of a group: map of str -> uint | str ---- */
@@ -23,9 +23,9 @@ enum group_key {
     GKEY_BACKOFF = 1 << 4,         /* backoff_ms: first delay after a nack, 1,000; doubles */
     GKEY_BACKOFF_MAX = 1 << 5,     /* backoff_max_ms: 600,000 */
     GKEY_PROCESSING = 1 << 6,      /* max_processing_ms: queue 900,000; log 0 = no limit */
-    GKEY_PAUSED_UNTIL = 1 << 7,    /* paused_until: wall ms, 0 = not paused, LIMIT_UINT = for ever */
-    GKEY_RAMP = 1 << 8,            /* ramp_ms: after a pause max_rate is reached in this time, 10,000 */
-    GKEY_ORDER = 1 << 9,           /* order: none | key; fixed when the group is made */
+    GKEY_PAUSED_UNTIL = 1 << 7, /* paused_until: wall ms, 0 = not paused, LIMIT_UINT = for ever */
+    GKEY_RAMP = 1 << 8,  /* ramp_ms: after a pause max_rate is reached in this time, 10,000 */
+    GKEY_ORDER = 1 << 9, /* order: none | key; fixed when the group is made */
 };
 struct group_config {
     uint32_t set; /* group_key bits that were given */
@@ -115,7 +115,7 @@ void msg_put_leave(struct buf *b, uint32_t corr, const struct msg_who *who);
 enum werr msg_get_leave(struct mpread *r, struct msg_who *who, struct werror *e) WEIR_NODISCARD;
 
 /* ---- COMMIT: [group, member, epoch, [[tid, p, next_offset, ?note(str <= 256)]...]] ->
- *      [[?err]...] one entry per item, in order, answered when durable. Log mode. ---- */
+ *      [?err...] one entry per item, in order, answered when durable. Log mode. ---- */
 enum { LIMIT_COMMIT_ITEMS = 4096, LIMIT_NOTE = 256 };
 struct msg_commit_item {
     uint64_t tid;
@@ -203,8 +203,8 @@ bool msg_next_range(struct mpread *r, struct msg_range *g);
  *      [?err...] (msg_put_results)
  * An item is settled as a whole or not at all: LEASE_LOST when a message in it is no longer held
  * under that lease (an ack of what is settled already is fine). Durable when answered.
- * verb 0 ack, 1 nack(arg = delay ms, nil = the group's backoff), 2 release (does not count), 3 dead,
- * 4 extend(arg = ms from now, nil = as at the start). reason: str <= 1,024 bytes. ---- */
+ * verb 0 ack, 1 nack(arg = delay ms, nil = the group's backoff), 2 release (does not count), 3
+ * dead, 4 extend(arg = ms from now, nil = as at the start). reason: str <= 1,024 bytes. ---- */
 enum { LIMIT_SETTLE_ITEMS = 10000, LIMIT_REASON = 1024 };
 enum msg_verb { VERB_ACK = 0, VERB_NACK = 1, VERB_RELEASE = 2, VERB_DEAD = 3, VERB_EXTEND = 4 };
 struct msg_settle_item {
@@ -298,8 +298,8 @@ bool msg_next_group_member(struct mpread *r, struct msg_group_member *m);
 bool msg_next_group_part(struct mpread *r, struct msg_group_part *p);
 
 /* ---- GROUP_RESET (seek): [group, [[tid, p, offset]...], ?{force, dry_run}] ->
- *      [[tid, p, old, new, ?err]...]. offset within [log_start, hw]. Nothing is changed unless every
- *      item can be. GROUP_BUSY while members are live, unless forced (they are fenced). ---- */
+ *      [[tid, p, old, new, ?err]...]. offset within [log_start, hw]. Nothing is changed unless
+ * every item can be. GROUP_BUSY while members are live, unless forced (they are fenced). ---- */
 struct msg_reset_item {
     uint64_t tid;
     uint32_t p;
@@ -408,7 +408,7 @@ enum werr msg_get_dlq_moved(struct mpread *r, uint64_t *moved, uint64_t *skipped
 /* ---- delayed messages. PRODUCE's options gain deliver_at (wall ms, u53); such a batch counts in a
  * sequence of its own per producer and partition, and its answer has no base_offset but delay_id
  * (str): message i of the batch has the id "<delay_id>.<i>".
- * CANCEL_DELAYED: [tid, [id(str)...]] -> [[status]...] as a list of uint: 0 cancelled, 1 delivered
+ * CANCEL_DELAYED: [tid, [id(str)...]] -> [status(uint)...]: 0 cancelled, 1 delivered
  *      already, 2 unknown. Durable when answered.
  * DELAYED_LIST (17): [tid, ?{after, limit}] -> [[id, p, due_ms, count, bytes]...], ?next ---- */
 enum msg_cancel { CANCEL_DONE = 0, CANCEL_DELIVERED = 1, CANCEL_UNKNOWN = 2 };
@@ -420,7 +420,8 @@ struct msg_cancel_rq {
     uint32_t n_ids;
 };
 void msg_put_cancel(struct buf *b, uint32_t corr, uint64_t tid, const struct slice *ids, size_t n);
-enum werr msg_get_cancel(struct mpread *r, struct msg_cancel_rq *m, struct werror *e) WEIR_NODISCARD;
+enum werr msg_get_cancel(struct mpread *r, struct msg_cancel_rq *m,
+                         struct werror *e) WEIR_NODISCARD;
 void msg_put_cancel_ok(struct buf *b, uint32_t corr, const uint8_t *status, size_t n);
 enum werr msg_get_cancel_ok(struct mpread *r, uint32_t *n, struct werror *e) WEIR_NODISCARD;
 enum werr msg_get_cancelled(struct mpread *r, uint32_t *status, struct werror *e) WEIR_NODISCARD;
