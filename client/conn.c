@@ -95,10 +95,10 @@ static void finish_local(struct conn *c, struct req *r, enum werr code, const ch
     finish(c, r, &a);
 }
 
-/* Room for two more runs and n more small bytes, so that a frame is never half in the output. */
+/* Room for three more runs and n more small bytes, so that a frame is never half in the output. */
 static bool out_reserve(struct conn *c, size_t n)
 {
-    if (c->n_runs + 2 > c->cap_runs) {
+    if (c->n_runs + 3 > c->cap_runs) {
         size_t cap = c->cap_runs ? c->cap_runs * 2 : 64;
         struct outrun *runs = realloc(c->runs, cap * sizeof *runs);
 
@@ -171,15 +171,20 @@ enum werr conn_submit(struct conn *c, struct req *r)
     return WERR_OK;
 }
 
-enum werr conn_submit_body(struct conn *c, struct req *r, struct slice head, struct slice body)
+enum werr conn_submit_body(struct conn *c, struct req *r, struct slice head, struct slice body,
+                           struct slice tail)
 {
-    if (!out_reserve(c, head.n)) {
+    if (!out_reserve(c, head.n + tail.n)) {
         slot_free(c, r);
         return WERR_NOMEM;
     }
     run_push(c, NULL, head.n);
     buf_put(&c->small, head.p, head.n);
     run_push(c, body.p, body.n);
+    if (tail.n > 0) {
+        run_push(c, NULL, tail.n);
+        buf_put(&c->small, tail.p, tail.n);
+    }
     r->body = true;
     mark_sent(c, r);
     return WERR_OK;

@@ -138,11 +138,12 @@ enum werr conn_prepare(struct conn *c, struct req *r) WEIR_NODISCARD;
 /* Sends r->frame when READY, or queues it. r->frame.failed gives WERR_NOMEM and frees the id. */
 enum werr conn_submit(struct conn *c, struct req *r) WEIR_NODISCARD;
 /*
- * Sends a prepared r as `head` (copied) followed by `body` (borrowed until r is done or the
- * connection is lost). Only when conn_ready(). WERR_NOMEM: nothing was sent, the id is free again.
+ * Sends a prepared r as `head` (copied), `body` (borrowed until r is done or the connection is
+ * lost) and `tail` (copied; may be empty). Only when conn_ready(). WERR_NOMEM: nothing was sent,
+ * the id is free again.
  */
-enum werr conn_submit_body(struct conn *c, struct req *r, struct slice head,
-                           struct slice body) WEIR_NODISCARD;
+enum werr conn_submit_body(struct conn *c, struct req *r, struct slice head, struct slice body,
+                           struct slice tail) WEIR_NODISCARD;
 /* Sends a notify frame that `f` holds; dropped unless READY. */
 void conn_notify(struct conn *c, struct slice frame);
 /* Nobody waits for r any more: done() will not run. Not for batches. */

@@ -89,6 +89,7 @@ static enum pumped send_batch(struct weir *w, struct part *part, struct outbatch
                                   .batch = {NULL, b->bb.b.len},
                                   .deliver_at_ms = b->deliver_at_ms};
     struct msg_produce with = m;
+    size_t head;
     enum werr rc;
 
     if (!connection_has_room(w, b->image ? b->image_bytes : b->bb.b.len)) {
@@ -127,7 +128,10 @@ static enum pumped send_batch(struct weir *w, struct part *part, struct outbatch
     }
     buf_clear(&w->prod.head);
     msg_put_produce_head(&w->prod.head, b->req.corr, &with);
-    if (conn_submit_body(&w->conn, &b->req, buf_slice(&w->prod.head), with.batch) != WERR_OK) {
+    head = w->prod.head.len;
+    msg_put_produce_tail(&w->prod.head, &with);
+    if (conn_submit_body(&w->conn, &b->req, slice_of(w->prod.head.p, head), with.batch,
+                         slice_of(w->prod.head.p + head, w->prod.head.len - head)) != WERR_OK) {
         handle_timer(w, clock_after_ms(w->now_ns, NOMEM_RETRY_MS));
         return PUMP_STOP;
     }

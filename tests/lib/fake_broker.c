@@ -39,6 +39,10 @@ static void topic_free(struct fake_topic *t)
             free(t->parts[p].batches[i].p);
         }
         free(t->parts[p].batches);
+        for (size_t i = 0; i < t->delayed[p].n; i++) {
+            free(t->delayed[p].batches[i].p);
+        }
+        free(t->delayed[p].batches);
     }
     free(t);
 }
@@ -48,6 +52,7 @@ void fake_free(struct fake_broker *fb)
     for (size_t i = 0; i < FAKE_TOPICS; i++) {
         topic_free(fb->topics[i]);
     }
+    fake_groups_free(fb);
     free(fb);
 }
 
@@ -98,6 +103,13 @@ static struct fake_topic *by_id(struct fake_broker *fb, uint64_t tid)
     return NULL;
 }
 
+struct fake_partition *fake_partition(struct fake_broker *fb, uint64_t tid, uint32_t p)
+{
+    struct fake_topic *t = by_id(fb, tid);
+
+    return t && p < t->conf.partitions ? &t->parts[p] : NULL;
+}
+
 uint64_t fake_count(const struct fake_topic *t)
 {
     uint64_t n = 0;
@@ -123,7 +135,7 @@ static uint64_t store(struct fake_broker *fb, struct fake_partition *part, const
         part->batches = need(realloc(part->batches, part->cap * sizeof *part->batches));
     }
     s = &part->batches[part->n++];
-    *s = (struct fake_stored){need(malloc(n)), n, part->end, count};
+    *s = (struct fake_stored){need(malloc(n)), n, part->end, count, 0};
     memcpy(s->p, p, n);
     batch_stamp(s->p, part->end, fb->now_ms, 1);
     part->end += count;
@@ -231,6 +243,25 @@ static enum werr append_checked(struct fake_broker *fb, struct fake_partition *p
     return WERR_OK;
 }
 
+/* The same in the sequence of delayed batches: no offset, an id. */
+static enum werr delay_checked(struct fake_broker *fb, struct fake_partition *part,
+                               const struct msg_produce *m, const struct batch_head *h,
+                               struct msg_produce_ok *ok, struct werror *e)
+{
+    enum werr rc = append_checked(fb, part, m, h, ok, e);
+
+    if (rc == WERR_OK) {
+        if (!(ok->flags & PRODUCE_DUPLICATE)) {
+            part->batches[part->n - 1].due_ms = m->deliver_at_ms;
+        }
+        snprintf(fb->delay_id, sizeof fb->delay_id, "d%u-%llu", m->p,
+                 (unsigned long long)ok->base_offset);
+        ok->delay_id = slice_str(fb->delay_id);
+        ok->has_offset = false;
+    }
+    return rc;
+}
+
 static enum werr do_produce(struct fake_broker *fb, const struct msg_produce *m,
                             struct msg_produce_ok *ok, struct werror *e)
 {
@@ -244,6 +275,9 @@ static enum werr do_produce(struct fake_broker *fb, const struct msg_produce *m,
     }
     rules.max_message_bytes = t->conf.message_max_bytes;
     rc = batch_check((uint8_t *)(uintptr_t)m->batch.p, m->batch.n, &rules, &h, e);
+    if (rc == WERR_OK && m->deliver_at_ms != 0) {
+        return delay_checked(fb, &t->delayed[m->p], m, &h, ok, e);
+    }
     return rc ? rc : append_checked(fb, &t->parts[m->p], m, &h, ok, e);
 }
 
@@ -359,15 +393,23 @@ static void do_list_offsets(struct fake_conn *c, uint32_t corr, struct mpread *a
     free(o);
 }
 
-static void do_subscribe(struct fake_conn *c, uint32_t corr, struct msg_subscribe *m)
+static void do_subscribe(struct fake_conn *c, uint32_t corr, struct msg_subscribe *m,
+                         struct werror *e)
 {
     struct msg_sub_part part;
+    struct mpread look = m->parts;
 
+    while (m->who.group.n && msg_next_sub_part(&look, &part)) {
+        if (!fake_group_may_read(c->fb, &m->who, part.tid, part.p, e)) {
+            return;
+        }
+    }
     for (size_t i = 0; i < 8; i++) {
         struct fake_sub *s = &c->subs[i];
 
         if (!s->used) {
             *s = (struct fake_sub){.used = true, .id = m->sub, .limit = m->credit};
+            s->for_group = m->who.group.n > 0;
             while (msg_next_sub_part(&m->parts, &part) && s->n_parts < FAKE_PARTITIONS) {
                 s->parts[s->n_parts++] =
                     (struct fake_pos){part.tid, part.p, part.offset, false, false};
@@ -386,6 +428,29 @@ static struct fake_sub *sub_of(struct fake_conn *c, uint32_t id)
         }
     }
     return NULL;
+}
+
+static void do_update(struct fake_conn *c, uint32_t corr, struct msg_sub_update *m)
+{
+    struct fake_sub *s = sub_of(c, m->sub);
+    struct msg_sub_part part;
+    uint64_t tid;
+    uint32_t p;
+
+    if (s && m->n_add == 0 && m->n_drop == 0) {
+        s->used = false;
+    }
+    while (s && msg_next_drop(&m->drop, &tid, &p)) {
+        for (size_t i = 0; i < s->n_parts; i++) {
+            if (s->parts[i].tid == tid && s->parts[i].p == p) {
+                s->parts[i--] = s->parts[--s->n_parts];
+            }
+        }
+    }
+    while (s && msg_next_sub_part(&m->add, &part) && s->n_parts < FAKE_PARTITIONS) {
+        s->parts[s->n_parts++] = (struct fake_pos){part.tid, part.p, part.offset, false, false};
+    }
+    msg_put_ok(&c->out, corr);
 }
 
 static void push_part(struct fake_conn *c, struct fake_sub *s, struct fake_pos *pos)
@@ -429,6 +494,7 @@ static void push_part(struct fake_conn *c, struct fake_sub *s, struct fake_pos *
 
 void fake_conn_push(struct fake_conn *c)
 {
+    fake_group_push(c);
     for (size_t i = 0; i < 8; i++) {
         struct fake_sub *s = &c->subs[i];
 
@@ -541,14 +607,9 @@ static void do_request(struct fake_conn *c, struct frame *f, struct werror *e)
     } else if (f->op == OP_LIST_OFFSETS && msg_get_list_offsets(&f->args, &n, e) == WERR_OK) {
         do_list_offsets(c, f->id, &f->args, n);
     } else if (f->op == OP_SUBSCRIBE && msg_get_subscribe(&f->args, &sub, e) == WERR_OK) {
-        do_subscribe(c, f->id, &sub);
+        do_subscribe(c, f->id, &sub, e);
     } else if (f->op == OP_SUB_UPDATE && msg_get_sub_update(&f->args, &upd, e) == WERR_OK) {
-        struct fake_sub *s = sub_of(c, upd.sub);
-
-        if (s && upd.n_add == 0 && upd.n_drop == 0) {
-            s->used = false;
-        }
-        msg_put_ok(&c->out, f->id);
+        do_update(c, f->id, &upd);
     } else if (f->op >= OP_TOPIC_CREATE && f->op <= OP_TOPIC_DESCRIBE) {
         do_topic(c, f, e);
     } else if (f->op == OP_METRICS && msg_get_metrics(&f->args, &prefix, e) == WERR_OK) {
@@ -557,7 +618,7 @@ static void do_request(struct fake_conn *c, struct frame *f, struct werror *e)
         msg_put_metric(&c->out, "weir_a", NULL, NULL, 1);
         msg_put_metric(&c->out, "weir_b", "topic", "x", 2);
         frame_end(&c->out, at, 0);
-    } else if (e->code == WERR_OK) {
+    } else if (e->code == WERR_OK && !fake_group_request(c, f, e)) {
         werror_set(e, WERR_UNKNOWN_OP, "op %u", f->op);
     }
 }

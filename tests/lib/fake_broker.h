@@ -11,14 +11,22 @@
 #include "proto/batch.h"
 #include "proto/buf.h"
 #include "proto/msg.h"
+#include "tests/lib/fake_group.h"
 
-enum { FAKE_TOPICS = 8, FAKE_PARTITIONS = 16, FAKE_PRODUCERS = 16, FAKE_WINDOW = 64 };
+enum {
+    FAKE_TOPICS = 8,
+    FAKE_PARTITIONS = 16,
+    FAKE_PRODUCERS = 16,
+    FAKE_WINDOW = 64,
+    FAKE_WAITING = 8,
+};
 
 struct fake_stored {
     uint8_t *p;
     size_t n;
     uint64_t base;
     uint32_t count;
+    int64_t due_ms; /* of a delayed one */
 };
 
 struct fake_partition {
@@ -38,6 +46,7 @@ struct fake_topic {
     uint64_t tid;
     struct topic_config conf;
     struct fake_partition parts[FAKE_PARTITIONS];
+    struct fake_partition delayed[FAKE_PARTITIONS]; /* never become due; offsets are made up */
 };
 
 struct fake_producer {
@@ -72,13 +81,15 @@ struct fake_broker {
     struct msg_limits limits; /* told in HELLO */
     uint32_t max_push;        /* bytes per DELIVER, at least one batch */
     bool shuffle_answers;     /* reserved for tests that reorder output themselves */
-    unsigned requests[128];   /* by op */
+    struct fake_group *groups[FAKE_GROUPS];
+    unsigned requests[128]; /* by op */
+    char delay_id[LIMIT_DELAY_ID];
     int64_t now_ms;
 };
 
 /* One connection. */
 struct fake_sub {
-    bool used;
+    bool used, for_group;
     uint32_t id;
     uint64_t limit, sent;
     struct fake_pos {
@@ -89,11 +100,19 @@ struct fake_sub {
     } parts[FAKE_PARTITIONS];
     size_t n_parts;
 };
+struct fake_waiting { /* an ACQUIRE */
+    uint32_t corr;    /* 0 = free */
+    uint32_t max_msgs;
+    uint64_t attempt;
+    uint8_t member[MSG_MEMBER_BYTES];
+    char group[LIMIT_NAME + 1];
+};
 struct fake_conn {
     struct fake_broker *fb;
     struct buf in, out;
     bool ready, dead;
     struct fake_sub subs[8];
+    struct fake_waiting waiting[FAKE_WAITING];
 };
 
 struct fake_broker *fake_new(void);
@@ -104,6 +123,7 @@ struct fake_topic *fake_topic(struct fake_broker *fb, const char *name);
 /* Appends a batch of the given values (keyless) as a foreign producer would. */
 void fake_append(struct fake_broker *fb, const char *topic, uint32_t p, const char *const *values,
                  size_t n, int codec);
+struct fake_partition *fake_partition(struct fake_broker *fb, uint64_t tid, uint32_t p);
 /* Records stored in all. */
 uint64_t fake_count(const struct fake_topic *t);
 /* Forgets offsets below `start` of a partition. */

@@ -101,8 +101,9 @@ static void subscription_options(void **state)
 
     (void)state;
     sub_options_defaults(&o);
-    assert_int_equal(sub_options_parse(&o, "start=@123 partitions=0,7,1023 stop_at_end=1", false, &err),
-                     WERR_OK);
+    assert_int_equal(
+        sub_options_parse(&o, "start=@123 partitions=0,7,1023 stop_at_end=1", false, &err),
+        WERR_OK);
     assert_int_equal(o.start, START_TIME);
     assert_int_equal(o.start_value, 123);
     assert_true(o.some && o.stop_at_end);
