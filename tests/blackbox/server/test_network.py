@@ -9,9 +9,10 @@ import time
 import unittest
 
 from harness import Server, main
-from wire import METRICS, SUBSCRIBE, Closed, Wire, record
+from wire import DELIVER, METRICS, SUBSCRIBE, SUB_ERROR, Closed, Member, Wire, record, values
 
 HERE, THERE = "10.77.0.1", "10.77.0.2"
+SLOW_S = int(os.environ.get("WEIR_SLOW_S", "40"))  # how long a member does not read; 600 = as promised
 
 
 def own_network():
@@ -105,6 +106,48 @@ class Network(unittest.TestCase):
         while got < 10:  # the slow one is whole
             got += sum(len(x[3]) > 0 for x in slow.note(100)[3])
         slow.close()
+
+    def test_dead_and_slow_members(self):
+        """The partition of a member whose kernel is gone moves on after 15 s and the grace time of 10 s; a member
+        that only does not read, with its window full, keeps its own."""
+        tid = self.w.create("t", partitions=2)
+        for i in range(40):
+            self.w.produce(tid, i % 2, [record(None, b"x" * 500000)])
+        gone, slow = Member(Wire(self.url, source=THERE), "g", ["t"]), Member(Wire(self.server.url), "g", ["t"])
+        until = time.monotonic() + 10
+        while len(gone.parts) != 1 or len(slow.parts) != 1:
+            self.assertLess(time.monotonic(), until)
+            gone.heartbeat()
+            slow.heartbeat()
+        for m in (gone, slow):
+            (t, p), = m.parts
+            m.w.call(SUBSCRIBE, [1, [[t, p, 0]], 1 << 40, {}, m.who()])
+        t0 = time.monotonic()
+        ip("addr", "del", THERE + "/32", "dev", "lo")
+        next_one = Member(self.w, "g", ["t"])
+        while not next_one.parts:
+            self.assertLess(time.monotonic() - t0, 60)
+            next_one.w.quiet(0.5)
+            next_one.heartbeat()
+        took = time.monotonic() - t0
+        print(f"\nits partition moved after {took:.1f} s", end="")
+        self.assertEqual(list(next_one.parts), list(gone.parts))
+        self.assertGreater(took, 19)
+        self.assertLess(took, 42)
+        while time.monotonic() - t0 < SLOW_S:
+            next_one.w.quiet(1)
+            next_one.heartbeat()
+            self.assertEqual(list(next_one.parts), list(gone.parts), "the slow one has its own still")
+        got = 0
+        while got < 20:
+            f = slow.w.frame()
+            self.assertNotEqual(f[2], SUB_ERROR)
+            if f[2] == DELIVER:
+                got += sum(len(values(x[3])) for x in f[3])
+        slow.heartbeat()
+        self.assertEqual(slow.commit([[*k, 20] for k in slow.parts]), [None])
+        for m in (gone, slow):
+            m.w.close()
 
 
 if __name__ == "__main__":
