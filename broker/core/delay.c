@@ -440,6 +440,9 @@ static bool leave(struct delay_core *dc, struct delayed *d, size_t *bytes)
         *bytes += b->n;
     }
     (void)page_pop(dc);
+    if (b != NULL && co->flight != NULL && co->flight->append_ms < d->due_ms) {
+        flight_submit(co); /* it was begun before: its stamp would say that this came early */
+    }
     if (b != NULL) {
         (void)flight_append(co, pt, b);
     }
@@ -574,6 +577,8 @@ enum werr delay_load(struct core *co, struct werror *e)
     dc->co = co;
     co->delay = dc;
     dc->timer.fire = on_timer;
+    dc->max_rows = DELAY_PAGE_ROWS;
+    dc->max_bytes = DELAY_PAGE_BYTES;
     TAILQ_INIT(&dc->beside);
     TAILQ_INIT(&dc->cancels);
     LIST_INIT(&dc->listings);

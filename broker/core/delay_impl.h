@@ -66,6 +66,7 @@ struct delay_core {
     struct delayed *rows;  /* all in memory, by key */
     struct delayed **page; /* [head, head + n), sorted by key */
     size_t head, n, cap;
+    size_t max_rows, max_bytes;   /* DELAY_PAGE_*, less in tests */
     uint64_t bytes;               /* of the batches in the page */
     uint8_t end[DELAY_KEY_BYTES]; /* every durable row below is in memory */
     bool complete;                /* so is every row at all */

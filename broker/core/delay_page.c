@@ -88,7 +88,7 @@ void page_insert(struct delay_core *dc, struct delayed *d)
 
 void page_cut(struct delay_core *dc)
 {
-    while (dc->n > 1 && (dc->n > DELAY_PAGE_ROWS || dc->bytes > DELAY_PAGE_BYTES)) {
+    while (dc->n > 1 && (dc->n > dc->max_rows || dc->bytes > dc->max_bytes)) {
         struct delayed *d = dc->page[dc->head + dc->n - 1];
         if (d->writes > 0) {
             return; /* its row is about to change: to be read only after that */
@@ -112,7 +112,7 @@ static void beside_add(struct delay_core *dc, struct delayed *d)
     TAILQ_INSERT_TAIL(&dc->beside, d, in_beside);
     dc->n_beside++;
     dc->beside_bytes += d->batch.n;
-    if (dc->n_beside > DELAY_PAGE_ROWS || dc->beside_bytes > DELAY_PAGE_BYTES) {
+    if (dc->n_beside > dc->max_rows || dc->beside_bytes > dc->max_bytes) {
         dc->spoiled = true; /* more than the page would take: read again instead */
     }
 }
@@ -222,7 +222,7 @@ static void on_read(struct store_rows *r)
 void page_read(struct delay_core *dc)
 {
     struct core *co = dc->co;
-    const bool low = dc->n <= DELAY_PAGE_ROWS / 2 && dc->bytes <= DELAY_PAGE_BYTES / 2;
+    const bool low = dc->n <= dc->max_rows / 2 && dc->bytes <= dc->max_bytes / 2;
 
     if (dc->complete || dc->reading || !low || dc->turn != NULL || dc->cut_while_leaving ||
         core_mono_ns(co) < dc->not_before_ns) {
@@ -233,8 +233,8 @@ void page_read(struct delay_core *dc)
     dc->spoiled = false;
     dc->read = (struct store_rows){.table = TABLE_DELAY,
                                    .lo = slice_of(dc->read_from, DELAY_KEY_BYTES),
-                                   .max_rows = (uint32_t)(DELAY_PAGE_ROWS - dc->n),
-                                   .max_bytes = (uint32_t)(DELAY_PAGE_BYTES - dc->bytes),
+                                   .max_rows = (uint32_t)(dc->max_rows - dc->n),
+                                   .max_bytes = (uint32_t)(dc->max_bytes - dc->bytes),
                                    .fn = on_read,
                                    .arg = dc};
     store_rows(co->st, &dc->read);
