@@ -486,6 +486,7 @@ enum werr group_load(struct core *co, struct werror *e)
 
 void group_fini(struct core *co)
 {
+    dlq_fini(co);
     joins_fini(co);
     while (co->n_groups > 0) {
         group_discard(co->group_names[co->n_groups - 1]);
