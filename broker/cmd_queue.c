@@ -10,7 +10,7 @@
 #include "broker/reply.h"
 #include "broker/session.h"
 
-enum { ACQUIRE_MAX_BYTES = CONN_OUTPUT_HIGH, ACQUIRE_CHARGE_MIN = 4 << 10 };
+enum { ACQUIRE_MAX_BYTES = CONN_OUTPUT_HIGH, ACQUIRE_CHARGE_MIN = 4 << 10, ACQUIRE_SHARE = 8 };
 
 /* ---------------------------------------------------------------- ACQUIRE */
 
@@ -73,6 +73,16 @@ void acquires_cancel(struct conn *c, const struct as_member *as)
     }
 }
 
+/* A waiting acquire counts as what it may answer with. Members of one connection share that, so
+ * that all of them can wait and their verdicts are still read. */
+static uint32_t byte_limit(const struct conn *c, uint32_t asked)
+{
+    const uint32_t share = LIMIT_INFLIGHT_BYTES / ACQUIRE_SHARE / (c->n_seats + 1);
+    const uint32_t most = share < ACQUIRE_MAX_BYTES ? share : ACQUIRE_MAX_BYTES;
+
+    return asked < most ? asked : most;
+}
+
 enum werr cmd_acquire(struct cmd *m, struct werror *e)
 {
     struct msg_acquire in;
@@ -94,7 +104,7 @@ enum werr cmd_acquire(struct cmd *m, struct werror *e)
     a->corr = m->corr;
     a->rq.who = a->as.who;
     a->rq.max_msgs = in.max_msgs;
-    a->rq.max_bytes = in.max_bytes < ACQUIRE_MAX_BYTES ? in.max_bytes : ACQUIRE_MAX_BYTES;
+    a->rq.max_bytes = byte_limit(m->c, in.max_bytes);
     a->rq.max_wait_ms = in.max_wait_ms;
     a->rq.lease_ms = in.lease_ms;
     a->rq.attempt = in.attempt;

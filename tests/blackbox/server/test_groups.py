@@ -290,6 +290,22 @@ class QueueMode(ServerCase):
             m.settle([g[0] for g in more])
         self.assertEqual(sorted(int(g[3]) for g in got), list(range(300)))
 
+    def test_many_members_wait_on_one_connection(self):
+        """All of them wait with as many bytes as they may ask for; the connection is still heard."""
+        w, other = self.wire(), self.wire()
+        tid = fill(w, "crowd", 1)
+        ms = [Member(w, "crowd", ["crowd"], mode="queue")]
+        first = ms[0].acquire(1)
+        waiting = [ms[0].ask(1, wait=30000)]
+        for _ in range(199):
+            ms.append(Member(w, "crowd", ["crowd"], mode="queue"))
+            waiting.append(ms[-1].ask(1, wait=30000))
+        self.assertEqual(ms[0].settle([first[0][0]]), [None])
+        for i in range(200):
+            other.produce(tid, 0, [record(None, b"%d" % i)])
+        got = [m.got(corr)[0] for m, corr in zip(ms, waiting)]
+        self.assertEqual(sorted(int(g[3]) for g in got), list(range(200)))
+
     def test_takeover_and_disconnect(self):
         """The same member elsewhere keeps its leases; a lost one's come back after the grace time."""
         a = self.wire()
