@@ -11,7 +11,7 @@
 #include "core_world.h"
 #include "tests/lib/test.h"
 
-enum { MAX_BATCHES = 400, MAX_MSGS = 3, SEEDS = 400, EVENTS = 500 };
+enum { MAX_BATCHES = 600, MAX_MSGS = 3, SEEDS = 400, EVENTS = 500 };
 
 enum fate { NOT_ASKED, ASKED, CANCELLED, TOLD_DELIVERED };
 struct entry {
@@ -74,7 +74,7 @@ static void on_produced(struct core_produce *rq)
     }
 }
 
-static void act_produce(struct model *m)
+static void act_produce(struct model *m, int64_t ahead_ms)
 {
     struct world *w = &m->w;
     char text[32];
@@ -84,7 +84,7 @@ static void act_produce(struct model *m)
     }
     struct entry *en = &m->e[m->n];
     en->count = 1 + (unsigned)dice(m, MAX_MSGS);
-    en->due_ms = w->wall_ms + (int64_t)dice(m, 400) - 20;
+    en->due_ms = w->wall_ms + (int64_t)dice(m, (uint64_t)ahead_ms) - 20;
     en->sent = calloc(1, sizeof *en->sent);
     struct batch_builder bb;
     struct buf zip = {0};
@@ -225,8 +225,14 @@ static void act(struct model *m)
     struct world *w = &m->w;
     const uint64_t k = dice(m, 100);
 
-    if (k < 30) {
-        act_produce(m);
+    if (k < 3) {
+        /* many at once below the page's end: it gets cut, also while it is being read */
+        const int64_t ahead_ms = dice(m, 2) == 0 ? 20 : 60;
+        for (unsigned i = 0; i < 6; i++) {
+            act_produce(m, ahead_ms);
+        }
+    } else if (k < 28) {
+        act_produce(m, 400);
     } else if (k < 40) {
         act_cancel(m);
     } else if (k < 55) {
