@@ -263,7 +263,7 @@ static void on_beat(struct req *r, const struct answer *a)
 
     if (a->err.code == WERR_OK && msg_get_heartbeat_ok(&cur, &ok, &e) == WERR_OK) {
         s->g->epoch = ok.epoch;
-        if (ok.has_parts) {
+        if (ok.has_parts && s->kind == SUB_LOG) {
             assign_set(s, &ok.parts, ok.n_parts);
         }
     } else if (a->err.code == WERR_OK) {
@@ -299,7 +299,7 @@ static bool ready_to_give_up(const struct sub_group *g)
     return true;
 }
 
-static void beat(struct weir_sub *s)
+void assign_beat(struct weir_sub *s)
 {
     struct sub_group *g = s->g;
     struct msg_tp *owned = calloc((size_t)s->n_parts + 1, sizeof *owned);
@@ -340,7 +340,7 @@ void assign_step(struct weir_sub *s)
         return; /* the caller is to hear of it first */
     }
     if ((g->beat || (g->give_up && ready_to_give_up(g))) && g->req.state == REQ_FREE) {
-        beat(s);
+        assign_beat(s);
     }
     if (s->req.state != REQ_FREE || !conn_ready(&s->w->conn)) {
         return;

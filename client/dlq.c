@@ -5,7 +5,7 @@
 #include "client/handle.h"
 #include "proto/msg_group.h"
 
-enum { LIST_PAGE = 10000, MAX_SPANS = 100000 };
+enum { LIST_PAGE = 10000 };
 
 static bool check_name(const char *name, weir_error *e)
 {
@@ -63,51 +63,71 @@ weir_error weir_dlq_list(weir *w, const char *dlq_topic, int32_t partition,
     return call_end(&c);
 }
 
-static weir_error move(weir *w, const char *dlq_topic, const weir_span *spans, size_t n,
-                       bool redrive, uint32_t rate, unsigned flags, uint64_t *moved,
-                       uint64_t *skipped, int timeout_ms)
+struct move {
+    const char *topic;
+    bool redrive, dry_run;
+    uint32_t rate;
+    uint64_t moved, skipped;
+};
+
+/* One request's worth of spans. */
+static bool move_some(struct call *c, struct move *m, const weir_span *spans, size_t n,
+                      struct msg_dlq_span *wire)
 {
-    struct call c;
-    struct msg_dlq_span *wire = calloc(n + 1, sizeof *wire);
-    uint64_t m = 0, s = 0;
+    const struct slice topic = slice_str(m->topic);
+    uint64_t moved = 0, skipped = 0;
     struct werror e = {0};
 
-    if (!call_begin(&c, w, false, timeout_ms) || !check_name(dlq_topic, &c.error)) {
-        goto out;
-    }
-    if (!wire || n > MAX_SPANS || (n > 0 && !spans)) {
-        c.error = err_make(wire ? WERR_MISUSE : WERR_NOMEM, "%zu spans, up to %d", n, MAX_SPANS);
-        goto out;
-    }
     for (size_t i = 0; i < n; i++) {
         if (spans[i].partition < 0 || spans[i].first < 0 || spans[i].last < spans[i].first) {
-            c.error =
+            c->error =
                 err_make(WERR_MISUSE, "partition %d, offsets %lld to %lld", spans[i].partition,
                          (long long)spans[i].first, (long long)spans[i].last);
-            goto out;
+            return false;
         }
         wire[i] = (struct msg_dlq_span){(uint32_t)spans[i].partition, (uint64_t)spans[i].first,
                                         (uint64_t)spans[i].last};
     }
-    if (redrive) {
-        msg_put_dlq_redrive(&c.req.frame, c.req.corr, slice_str(dlq_topic), wire, n, rate,
-                            flags & WEIR_DRY_RUN);
+    if (m->redrive) {
+        msg_put_dlq_redrive(&c->req.frame, c->req.corr, topic, wire, n, m->rate, m->dry_run);
     } else {
-        msg_put_dlq_purge(&c.req.frame, c.req.corr, slice_str(dlq_topic), wire, n,
-                          flags & WEIR_DRY_RUN);
+        msg_put_dlq_purge(&c->req.frame, c->req.corr, topic, wire, n, m->dry_run);
     }
-    if (call_run(&c)) {
-        if (msg_get_dlq_moved(&c.cur, &m, &s, &e) != WERR_OK) {
-            (void)call_broken(&c, &e);
-        }
-        if (moved) {
-            *moved = m;
-        }
-        if (skipped) {
-            *skipped = s;
-        }
+    if (!call_run(c)) {
+        return false;
     }
-out:
+    if (msg_get_dlq_moved(&c->cur, &moved, &skipped, &e) != WERR_OK) {
+        return call_broken(c, &e);
+    }
+    m->moved += moved;
+    m->skipped += skipped;
+    return true;
+}
+
+static weir_error move(weir *w, struct move *m, const weir_span *spans, size_t n, uint64_t *moved,
+                       uint64_t *skipped, int timeout_ms)
+{
+    struct msg_dlq_span *wire =
+        calloc((n < LIMIT_DLQ_SPANS ? n : LIMIT_DLQ_SPANS) + 1, sizeof *wire);
+    struct call c;
+    bool good = call_begin(&c, w, false, timeout_ms) && check_name(m->topic, &c.error);
+
+    if (good && (!wire || (n > 0 && !spans))) {
+        c.error = err_make(wire ? WERR_MISUSE : WERR_NOMEM, "%zu spans", n);
+        good = false;
+    }
+    for (size_t at = 0; good && at < n;) {
+        size_t some = n - at < LIMIT_DLQ_SPANS ? n - at : LIMIT_DLQ_SPANS;
+
+        good = (at == 0 || call_again(&c)) && move_some(&c, m, spans + at, some, wire);
+        at += some;
+    }
+    if (moved) {
+        *moved = m->moved;
+    }
+    if (skipped) {
+        *skipped = m->skipped;
+    }
     free(wire);
     return call_end(&c);
 }
@@ -116,11 +136,16 @@ weir_error weir_dlq_redrive(weir *w, const char *dlq_topic, const weir_span *spa
                             uint32_t rate, unsigned flags, uint64_t *moved, uint64_t *skipped,
                             int timeout_ms)
 {
-    return move(w, dlq_topic, spans, n, true, rate, flags, moved, skipped, timeout_ms);
+    struct move m = {
+        .topic = dlq_topic, .redrive = true, .rate = rate, .dry_run = flags & WEIR_DRY_RUN};
+
+    return move(w, &m, spans, n, moved, skipped, timeout_ms);
 }
 
 weir_error weir_dlq_purge(weir *w, const char *dlq_topic, const weir_span *spans, size_t n,
                           unsigned flags, uint64_t *moved, uint64_t *skipped, int timeout_ms)
 {
-    return move(w, dlq_topic, spans, n, false, 0, flags, moved, skipped, timeout_ms);
+    struct move m = {.topic = dlq_topic, .dry_run = flags & WEIR_DRY_RUN};
+
+    return move(w, &m, spans, n, moved, skipped, timeout_ms);
 }

@@ -257,10 +257,10 @@ static void on_joined(struct req *r, const struct answer *a)
         }
     }
     g->joined = g->known = true;
+    g->beat = false;
     g->epoch = ok.epoch;
     s->retry_ns = 0;
     if (s->kind == SUB_LOG) {
-        g->beat = false;
         s->state = SUB_SUBSCRIBE;
         assign_set(s, &ok.parts, ok.n_parts);
     } else {
@@ -454,6 +454,9 @@ void group_step(struct weir_sub *s)
     if (g->joined && s->kind == SUB_LOG) {
         assign_step(s);
     } else if (g->joined) {
+        if (g->beat && g->req.state == REQ_FREE) {
+            assign_beat(s); /* a fenced member hears of it in this way */
+        }
         acquire_step(s);
     }
 }

@@ -155,6 +155,8 @@ void assign_set(struct weir_sub *s, struct mpread *parts, uint32_t n);
 void assign_step(struct weir_sub *s);
 void assign_lose_all(struct weir_sub *s);
 void assign_tell(struct weir_sub *s); /* runs the caller's function */
+/* Asks whether we are still a member, and what we shall have. */
+void assign_beat(struct weir_sub *s);
 void assign_error(struct weir_sub *s, const struct msg_sub_error *m);
 
 /* ---- commit.c ---- */
