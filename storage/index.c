@@ -376,6 +376,21 @@ void index_drop(struct index *ix, uint32_t partition)
     }
 }
 
+/*
+ * A move's row on disk says that everything of the partition in that bucket below its end has gone.
+ * So rows can only go while nothing live lies below them there. A plan that was made after a trim
+ * breaks that when the trim meets a full disk and is undone.
+ */
+static bool any_below(const struct index_part *p, uint32_t i, uint32_t bucket)
+{
+    for (uint32_t below = 0; below < i; below++) {
+        if (p->ranges[below].bucket == bucket) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool index_move(struct index *ix, uint32_t partition, uint32_t from_bucket,
                 enum store_table from_table, const struct index_range *m, uint64_t *left)
 {
@@ -393,7 +408,7 @@ bool index_move(struct index *ix, uint32_t partition, uint32_t from_bucket,
     uint64_t first = m->first > old.first ? m->first : old.first;
     bool fits = old.bucket == from_bucket && old.table == from_table && m->next <= old.next &&
                 (m->first == old.first || p->start >= first);
-    if (!fits) {
+    if (!fits || any_below(p, (uint32_t)i, from_bucket)) {
         return false;
     }
     account_out(ix, p, &p->ranges[i]);

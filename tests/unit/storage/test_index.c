@@ -243,6 +243,30 @@ static void test_undo_restores_everything(void **state)
     }
 }
 
+/*
+ * A plan to move survivors counts on a trim; the trim meets a full disk and is undone: what it had
+ * declared dead is alive below the stretch that would move, and must not be taken for moved.
+ */
+static void test_move_after_an_undone_trim(void **state)
+{
+    (void)state;
+    struct index ix;
+    uint64_t left = 0;
+    index_init(&ix, 0);
+    append(&ix, 1, TABLE_LOG_7D, 10, 1000);
+    index_roll(&ix);
+    append(&ix, 1, TABLE_LOG_7D, 10, 1000);
+    const struct index_range low = {0, 10, 1000, 1, 1, 1, TABLE_HOLD};
+    assert_true(index_move(&ix, 1, 0, TABLE_LOG_7D, &low, &left));
+    index_roll(&ix);
+    /* bucket 1 has 0..9 in HOLD and 10..19 in the log */
+    const struct index_range high = {10, 20, 1000, 2, 2, 2, TABLE_HOLD};
+    assert_false(index_move(&ix, 1, 1, TABLE_LOG_7D, &high, &left));
+    index_trim(&ix, 1, 10);
+    assert_true(index_move(&ix, 1, 1, TABLE_LOG_7D, &high, &left));
+    index_fini(&ix);
+}
+
 static void test_dense(void **state)
 {
     (void)state;
@@ -281,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_drop_frees_pages),
         cmocka_unit_test(test_move),
         cmocka_unit_test(test_undo_restores_everything),
+        cmocka_unit_test(test_move_after_an_undone_trim),
         cmocka_unit_test(test_dense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
