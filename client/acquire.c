@@ -88,6 +88,7 @@ static bool take_batch(struct weir_sub *s, struct lot *lot, uint32_t *r, const s
 {
     uint64_t end = h->base_offset + h->count; /* the first behind it */
     struct rx_batch *b;
+    uint64_t leased = 0;
     uint32_t n = 0;
 
     while (*r < lot->n && lot->ranges[*r].last < h->base_offset) {
@@ -116,9 +117,12 @@ static bool take_batch(struct weir_sub *s, struct lot *lot, uint32_t *r, const s
         const struct lease_range *g = &b->ranges[i];
         uint64_t from = g->first > h->base_offset ? g->first : h->base_offset;
 
-        s->g->unread += (g->last < end ? g->last + 1 : end) - from;
+        leased += (g->last < end ? g->last + 1 : end) - from;
     }
-    s->outstanding += bytes.n;
+    b->share = bytes.n / h->count + 1;
+    b->charged = (size_t)leased * b->share;
+    s->outstanding += b->charged;
+    s->g->unread += leased;
     if (b->part->topic->topic) {
         TAILQ_INSERT_TAIL(&s->queue, b, link);
     } else {
@@ -400,7 +404,7 @@ void acquire_on_topic(struct weir_sub *s)
         } else if (!open) { /* nobody knows it: somebody else may have better luck */
             TAILQ_REMOVE(&g->limbo, b, link);
             release_unread(s, b, b->head.base_offset);
-            s->outstanding -= b->bytes.n;
+            s->outstanding -= b->charged;
             rx_batch_free(b);
         }
     }

@@ -78,6 +78,8 @@ struct rx_batch {
     uint32_t out;               /* messages handed out and not given back */
     bool read;                  /* every message was handed out */
     size_t held_bytes;          /* accounted in sub->held_bytes while opened */
+    size_t charged;             /* accounted in sub->outstanding */
+    size_t share;               /* queue mode: what of it goes back with each message */
     uint32_t gen;               /* of the partition when it came */
     struct lot *lot;            /* queue mode: a reference */
     struct lease_range *ranges; /* in lot: those that touch this batch */
@@ -126,8 +128,10 @@ struct weir_sub {
 
     uint32_t id;              /* on the wire; a new one for each SUBSCRIBE */
     uint64_t received, limit; /* batch bytes of this id; the limit last told */
-    size_t outstanding;       /* batch bytes queued or handed out */
-    size_t held_bytes;        /* bytes of opened batches, decompressed */
+    /* Batch bytes queued or handed out. Queue mode: their messages' bytes, so that one that is slow
+     * does not hold back the others. */
+    size_t outstanding;
+    size_t held_bytes; /* bytes of opened batches, decompressed */
     struct rx_batch_list queue;
     struct rx_batch_list opened; /* handed out in part or in full */
 

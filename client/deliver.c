@@ -104,6 +104,7 @@ static bool take_batch(struct weir_sub *s, struct sub_part *part, const struct b
     b->bytes = bytes;
     b->head = *h;
     b->gen = part->gen;
+    b->charged = bytes.n;
     s->outstanding += bytes.n;
     TAILQ_INSERT_TAIL(&s->queue, b, link);
     return true;

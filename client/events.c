@@ -52,8 +52,7 @@ static void run_one(struct weir *w, struct weir_sub *s)
 
 static bool has_messages(const struct weir_sub *s)
 {
-    return s->on_message && !sub_stopped(s) && (s->cur || !TAILQ_EMPTY(&s->queue)) &&
-           (s->held_bytes < s->opt.window_bytes || s->cur);
+    return s->on_message && !sub_stopped(s) && (s->cur || !TAILQ_EMPTY(&s->queue));
 }
 
 void subs_run_callbacks(struct weir *w)

@@ -34,7 +34,7 @@ static bool more_messages(struct weir_sub *s)
 void sub_retire(struct weir_sub *s, struct rx_batch *b)
 {
     TAILQ_REMOVE(&s->opened, b, link);
-    s->outstanding -= b->bytes.n;
+    s->outstanding -= b->charged;
     s->held_bytes -= b->held_bytes;
     rx_batch_free(b);
     sub_grant(s);
@@ -47,7 +47,7 @@ static void corrupt(struct weir_sub *s, const struct rx_batch *b, const char *wh
 
     while ((q = TAILQ_FIRST(&s->queue))) {
         TAILQ_REMOVE(&s->queue, q, link);
-        s->outstanding -= q->bytes.n;
+        s->outstanding -= q->charged;
         rx_batch_free(q);
     }
     sub_fail(s, err_make(WERR_CORRUPT, "topic %s partition %u, batch at offset %llu: %s",
@@ -82,7 +82,7 @@ static bool open_batch(struct weir_sub *s)
     struct zstd_ctx *z;
     struct werror e = {0};
 
-    if (!b || (s->held_bytes >= s->opt.window_bytes && s->held_bytes > 0)) {
+    if (!b || (s->kind != SUB_QUEUE && s->held_bytes >= s->opt.window_bytes && s->held_bytes > 0)) {
         return false;
     }
     TAILQ_REMOVE(&s->queue, b, link);
@@ -195,7 +195,7 @@ void sub_drop_unread(struct weir_sub *s, const struct sub_part *part)
         next = TAILQ_NEXT(b, link);
         if (!part || b->part == part) {
             TAILQ_REMOVE(&s->queue, b, link);
-            s->outstanding -= b->bytes.n;
+            s->outstanding -= b->charged;
             rx_batch_free(b);
         }
     }
@@ -321,6 +321,8 @@ static inline void give_back(struct weir_sub *s, struct rx_message *x)
     x->batch = NULL;
     x->next_free = s->free_messages;
     s->free_messages = x;
+    b->charged -= b->share;
+    s->outstanding -= b->share;
     if (--b->out == 0 && b->read) {
         uint64_t limit = s->limit;
 

@@ -288,7 +288,9 @@ WEIR_API weir_error weir_commit(weir_sub *s, int timeout_ms);
 typedef void (*weir_message_fn)(void *user, weir_sub *s, const weir_message *m);
 WEIR_API void weir_on_message(weir_sub *s, weir_message_fn fn, void *user);
 /** Log mode: fn hears which partitions came and which go. For those that go, messages not yet given
- * back may still be: what is done when fn returns is committed before the partition leaves. */
+ * back may still be: what is done when fn returns is committed before the partition leaves (not
+ * with commit=manual). When the broker dropped the member (weir_commit then tells FENCED_MEMBER),
+ * all are lost already and giving back does nothing. */
 typedef struct weir_partition_ref {
     const char *topic; /**< borrowed for the callback */
     int32_t partition;
