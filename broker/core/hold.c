@@ -162,9 +162,15 @@ void hold_run(struct core *co, int64_t now_ms)
 {
     for (size_t i = 0; i < co->n_groups; i++) {
         struct core_group *g = co->group_names[i];
+        if (g->deleting) {
+            continue;
+        }
+        if (has_session(g)) {
+            group_seen(g); /* silent members too, and the row knows it within an hour */
+            continue;
+        }
         const int64_t ends_ms = g->seen_ms + HOLD_MS;
-        if (g->hold_warned || g->deleting || ends_ms - now_ms > DAY_MS || ends_ms <= now_ms ||
-            has_session(g)) {
+        if (g->hold_warned || ends_ms - now_ms > DAY_MS || ends_ms <= now_ms) {
             continue;
         }
         const struct gpart *gp = unread(g);

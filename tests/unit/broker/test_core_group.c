@@ -63,7 +63,8 @@ static void test_a_partition_moves_in_three_steps(void **state)
     struct peer before = m[0];
     before.parts = calloc(4, sizeof *before.parts);
     memcpy(before.parts, m[0].parts, 4 * sizeof *before.parts);
-    peer_beat(&m[0], WERR_OK); /* is told to keep two */
+    peer_beat_owning(&m[0], WERR_OK); /* still has all; is told to keep two */
+    assert_int_equal(m[1].changed, 0);
     assert_int_equal(m[0].n_parts, 2);
     /* It may still read and commit what it is to give up. */
     uint32_t given = 0;
@@ -364,6 +365,101 @@ static void test_growth_while_away(void **state)
     world_fini(&w);
 }
 
+static void count_done(struct core_topic_rq *rq)
+{
+    ++*(int *)rq->arg;
+}
+
+/* The growth is durable, the rows of the new partitions are not. */
+static void test_a_cut_between_growth_and_its_rows(void **state)
+{
+    struct world w;
+    struct peer a;
+    int done = 0;
+    struct core_topic_rq rq = {.verb = CORE_TOPIC_ALTER,
+                               .name = slice_str("t"),
+                               .conf = {.set = TKEY_PARTITIONS, .partitions = 3},
+                               .done = count_done,
+                               .arg = &done};
+    struct msg_committed *list = NULL;
+    struct werror e;
+    size_t n = 0;
+    (void)state;
+
+    (void)open_with_topic(&w, "2");
+    peer_init(&a, &w, "g", 'a');
+    peer_join(&a, "t", WERR_OK);
+    core_topic_change(w.co, &rq);
+    core_flush(w.co);
+    store_step(w.st);
+    assert_int_equal(done, 1);
+    peer_drop(&a);
+    world_crash(&w, 0);
+    world_open(&w);
+    assert_int_equal(core_group_committed(w.co, slice_str("g"), NULL, 0, true, &list, &n, &e),
+                     WERR_OK);
+    assert_int_equal(n, 3);
+    free(list);
+    peer_fini(&a);
+    world_fini(&w);
+}
+
+/* What changes in a group while its topic is being deleted must not bring rows back. */
+static void test_a_member_leaves_a_topic_that_goes(void **state)
+{
+    struct world w;
+    struct peer a;
+    int done = 0;
+    struct core_topic_rq rq = {
+        .verb = CORE_TOPIC_DELETE, .name = slice_str("t"), .done = count_done, .arg = &done};
+    (void)state;
+
+    (void)open_with_topic(&w, "2");
+    peer_init(&a, &w, "g", 'a');
+    peer_join(&a, "t", WERR_OK);
+    core_topic_change(w.co, &rq);
+    core_flush(w.co);
+    assert_int_equal(peer_leave(&a), WERR_OK);
+    assert_int_equal(done, 1);
+    peer_drop(&a);
+    world_crash(&w, 0);
+    world_open(&w); /* a row without its partition would be refused */
+    world_topic(&w, "t", "partitions", "1", NULL);
+    peer_join(&a, "t", WERR_OK);
+    assert_int_equal(a.n_parts, 1);
+    peer_fini(&a);
+    world_fini(&w);
+}
+
+/* Numbers of groups are not used again after a restart. */
+static void test_two_groups_over_a_restart(void **state)
+{
+    struct world w;
+    struct peer a, b;
+    (void)state;
+
+    const uint64_t tid = open_with_topic(&w, "1");
+    world_produce(&w, tid, 0, 0, 0, 9, WERR_OK);
+    peer_init(&a, &w, "a", 'a');
+    peer_init(&b, &w, "b", 'b');
+    peer_join(&a, "t", WERR_OK);
+    assert_int_equal(peer_commit(&a, tid, 0, 3), WERR_OK);
+    peer_drop(&a);
+    world_crash(&w, 0);
+    world_open(&w);
+    peer_join(&b, "t", WERR_OK);
+    assert_int_equal(peer_commit(&b, tid, 0, 7), WERR_OK);
+    peer_drop(&b);
+    world_crash(&w, 0);
+    world_open(&w);
+    assert_int_equal(core_group_count(w.co), 2);
+    assert_int_equal(world_committed(&w, "a", tid, 0).offset, 3);
+    assert_int_equal(world_committed(&w, "b", tid, 0).offset, 7);
+    peer_fini(&a);
+    peer_fini(&b);
+    world_fini(&w);
+}
+
 static void test_refusals(void **state)
 {
     struct world w;
@@ -618,6 +714,9 @@ int main(void)
         cmocka_unit_test(test_two_hundred_join_at_once),
         cmocka_unit_test(test_topics_grow_go_and_come_back),
         cmocka_unit_test(test_growth_while_away),
+        cmocka_unit_test(test_a_cut_between_growth_and_its_rows),
+        cmocka_unit_test(test_a_member_leaves_a_topic_that_goes),
+        cmocka_unit_test(test_two_groups_over_a_restart),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_pause),

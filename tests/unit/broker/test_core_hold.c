@@ -109,6 +109,12 @@ static void test_a_hold_ends(void **state)
     assert_int_equal(stat_of(&w, tid).log_start, 0);
     assert_false(world_logged(&w, "hold_ends_soon"));
     peer_drop(&a);
+    world_crash(&w, 0); /* it was silent all the time, but there */
+    world_open(&w);
+    world_pass(&w, 60000);
+    assert_int_equal(stat_of(&w, tid).log_start, 0);
+    peer_join(&a, "t", WERR_OK);
+    peer_drop(&a);
     world_pass(&w, 60000);
     for (int day = 0; day < 5; day++) {
         world_pass(&w, DAY_MS);
