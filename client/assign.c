@@ -117,6 +117,7 @@ static void take_over(struct weir_sub *s)
 void assign_tell(struct weir_sub *s)
 {
     struct sub_group *g = s->g;
+    struct weir *w = s->w;
     weir_partition_ref *refs = calloc((size_t)s->n_parts * 2 + 1, sizeof *refs);
     const struct sub_part *part;
     size_t n_gained = 0, n_lost = 0;
@@ -133,12 +134,12 @@ void assign_tell(struct weir_sub *s)
         }
     }
     if (refs && g->on_assignment) {
-        s->w->in_callback = true;
+        w->in_callback = true;
         g->on_assignment(g->on_assignment_user, s, refs, n_gained, lost, n_lost);
-        s->w->in_callback = false;
+        w->in_callback = false;
     }
     free(refs);
-    if (!s->gone && s->w && g->telling) {
+    if (!s->gone && g->telling) {
         take_over(s);
     }
 }

@@ -162,8 +162,8 @@ void group_on_lost(struct weir_sub *s)
     conn_cancel(&s->w->conn, &g->acquire_req);
     settle_on_lost(s);
     g->joined = false;
-    if (g->closing) {
-        g->left = true; /* what is not given back comes back after the grace time */
+    if (g->closing && !commit_pending(g) && !settle_pending(g)) {
+        g->left = true; /* nothing is worth coming back for */
     }
     if (s->state != SUB_FAILED) {
         s->state = SUB_META;
@@ -355,7 +355,9 @@ void group_close(struct weir_sub *s)
         return;
     }
     g->closing = true;
-    g->left = !g->joined;
+    if (!g->joined) {
+        g->left = s->state == SUB_FAILED || (!commit_pending(g) && !settle_pending(g));
+    }
     if (g->joined && s->kind == SUB_QUEUE) {
         conn_cancel(&s->w->conn, &g->acquire_req);
         settle_release_all(s);

@@ -207,6 +207,7 @@ void sub_drop_unread(struct weir_sub *s, const struct sub_part *part)
             sub_retire(s, b);
         }
     }
+    sub_grant(s);
 }
 
 const weir_message *sub_take(struct weir_sub *s)
