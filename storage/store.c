@@ -13,6 +13,8 @@
 #include "storage/scan.h"
 #include "storage/store_priv.h"
 
+enum { ROW_OVERHEAD = 64 };
+
 int64_t store_now_ns(struct store *st)
 {
     return st->conf.mono_ns != NULL ? st->conf.mono_ns(st->conf.wakeup_arg) : store_mono_ns();
@@ -29,6 +31,8 @@ void store_submit(struct store *st, struct store_txn *t, enum store_sync sync, b
     t->arg = arg;
     t->seq = ++st->next_seq;
     txn_enter(t, &st->ix);
+    /* Rows lie in memory beside the bucket until it ends, with about this much around each. */
+    st->row_bytes = t->has_roll ? 0 : st->row_bytes + t->arena.len + ROW_OVERHEAD * t->n_rows;
     st->pending++;
     st->queued_bytes += t->bytes;
     commit_submit(&st->commit, t);
@@ -206,8 +210,8 @@ bool store_roll_due(struct store *st, int64_t now_mono_ns)
 {
     const struct index_bucket *b = index_bucket(&st->ix, st->ix.active);
     (void)now_mono_ns;
-    if (b->total >= st->conf.bucket_bytes) {
-        return true;
+    if (b->total + st->row_bytes >= st->conf.bucket_bytes) {
+        return true; /* else RocksDB would end a file of the log by itself, or keep too much */
     }
     /* Below a 64th of a bucket there is too little to win for a file of its own. */
     uint64_t dead = b->total > b->live ? b->total - b->live : 0;

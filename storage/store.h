@@ -176,7 +176,8 @@ void store_partition_at(struct store *st, uint32_t partition, uint64_t next_offs
 
 /* ---------------------------------------------------------------- upkeep and state */
 
-/* The active bucket is full, older than the age given, or mostly dead: submit a roll. */
+/* The active bucket is full (with the rows of META and DELAY beside it) or mostly dead: submit a
+ * roll. */
 bool store_roll_due(struct store *st, int64_t now_mono_ns);
 /*
  * Frees space: reclaims buckets without live rows; a sealed bucket that is more than 70 % dead has

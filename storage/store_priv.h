@@ -26,7 +26,8 @@ struct store {
     uint64_t next_seq; /* of txns */
     uint64_t pending;  /* submitted, not completed */
     uint64_t queued_bytes;
-    bool hard_full; /* a record met a full disk; a probe has to go through first */
+    uint64_t row_bytes; /* about what rows take in memory that were submitted since the last roll */
+    bool hard_full;     /* a record met a full disk; a probe has to go through first */
     bool closing;
     struct werror reason;
     _Atomic bool awake; /* conf.wakeup was called, store_poll has not run since */

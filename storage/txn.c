@@ -65,6 +65,7 @@ static uint32_t arena_put(struct store_txn *t, struct slice s)
 
 void txn_set_key(struct store_txn *t, struct txn_op *op, struct slice key)
 {
+    t->n_rows++;
     op->key_at = arena_put(t, key);
     op->key_n = (uint32_t)key.n;
 }

@@ -49,6 +49,7 @@ struct store_txn {
     struct store_txn *next;
     struct txn_op *ops;
     uint32_t n_ops, cap_ops;
+    size_t n_rows; /* ops with a key */
     struct buf arena;
     size_t bytes; /* about what it adds to a record */
     uint64_t seq; /* of submission */

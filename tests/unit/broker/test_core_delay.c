@@ -76,7 +76,7 @@ static void look(struct world *w, uint64_t tid, uint32_t p, struct seen *seen)
     struct slice run, batch;
     size_t n = 0;
 
-    *seen = (struct seen){0};
+    memset(seen, 0, sizeof *seen);
     store_read(w->st, &r);
     store_step(w->st);
     assert_true(done);
@@ -635,6 +635,74 @@ static void test_full(void **state)
     world_fini(&w);
 }
 
+/* durability = os: answered when written; a cancel that comes before it is on disk waits. */
+static void test_os(void **state)
+{
+    struct world w;
+    char text[LIMIT_DELAY_ID + 8];
+    int done = 0;
+    (void)state;
+    world_init(&w);
+    world_open(&w);
+    const uint64_t tid = world_topic(&w, "t", "durability", "os", NULL);
+    struct sent *s[2];
+    for (int i = 0; i < 2; i++) {
+        s[i] = send_at(&w, tid, 0, world_batch(0, 0, 0, 1, i ? "b" : "a"), w.wall_ms + 10);
+    }
+    core_flush(w.co);
+    store_step_write(w.st);
+    store_poll(w.st);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(s[i]->done, 1);
+        assert_int_equal(s[i]->rq.ok.level, LEVEL_WRITTEN);
+    }
+    snprintf(text, sizeof text, "%s.0", s[0]->rq.delay_text);
+    const struct slice ids = slice_str(text);
+    struct core_cancel_rq rq = {.tid = tid, .ids = &ids, .n = 1, .done = cancel_done, .arg = &done};
+    core_delay_cancel(w.co, &rq);
+    assert_int_equal(done, 0);
+    world_step(&w);
+    assert_int_equal(done, 1);
+    assert_int_equal(rq.status[0], CANCEL_DONE);
+    free(rq.status);
+    for (int i = 0; i < 2; i++) {
+        sent_free(s[i]);
+    }
+    world_pass(&w, 20);
+    expect_log(&w, tid, "b");
+    world_fini(&w);
+}
+
+/* A row that was damaged on disk is told, left alone, and does not stop the others. */
+static void test_damaged_row(void **state)
+{
+    struct world w;
+    struct buf value = {0};
+    struct werror e;
+    (void)state;
+    world_init(&w);
+    world_open(&w);
+    const uint64_t tid = world_topic(&w, "t", NULL);
+    const int64_t at = w.wall_ms + 100;
+    delay_one(&w, tid, 0, 0, 1, "a", at, WERR_OK, NULL);
+    delay_one(&w, tid, 0, 0, 1, "b", at, WERR_OK, NULL);
+    const struct part *pt = topic_part(w.co, tid, 0, false, &e);
+    const struct meta_key k = delay_key((uint64_t)at, pt->id, store_epoch(w.st) << 40);
+    assert_int_equal(store_get(w.st, TABLE_DELAY, key_slice(&k), &value, &e), WERR_OK);
+    value.p[value.len - 1] ^= 1;
+    struct store_txn *t = store_txn_new(w.st);
+    txn_put(t, TABLE_DELAY, key_slice(&k), buf_slice(&value));
+    store_submit(w.st, t, STORE_SYNC, false, NULL, NULL);
+    buf_fini(&value);
+    world_close(&w);
+    world_open(&w);
+    world_pass(&w, 200);
+    expect_log(&w, tid, "b");
+    assert_true(world_logged(&w, "delayed_row_damaged"));
+    assert_int_equal(rows_left(&w), 1);
+    world_fini(&w);
+}
+
 /* More than a page: memory stays bounded, order stays right. */
 static void test_many(void **state)
 {
@@ -694,6 +762,8 @@ int main(void)
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_topic_deleted),
         cmocka_unit_test(test_full),
+        cmocka_unit_test(test_os),
+        cmocka_unit_test(test_damaged_row),
         cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,6 +156,21 @@ static void test_roll_due(void **state)
     world_append(&f.w, 1, TABLE_LOG_7D, 3000);
     world_trim(&f.w, 0, f.w.parts[0].next);
     assert_true(store_roll_due(f.w.st, 0)); /* mostly dead */
+    world_roll(&f.w);
+    world_settle(&f.w);
+    for (uint64_t i = 0; i < 49; i++) { /* rows lie in memory too until a bucket ends */
+        static const uint8_t value[1984];
+        struct meta_key k = delay_key(i, 1, i);
+        struct store_txn *t = store_txn_new(f.w.st);
+        assert_false(store_roll_due(f.w.st, 0));
+        txn_put(t, TABLE_DELAY, key_slice(&k), slice_of(value, sizeof(value)));
+        store_submit(f.w.st, t, STORE_LAZY, false, NULL, NULL);
+    }
+    assert_true(store_roll_due(f.w.st, 0));
+    struct store_txn *t = store_txn_new(f.w.st);
+    txn_roll(t);
+    store_submit(f.w.st, t, STORE_LAZY, false, NULL, NULL);
+    assert_false(store_roll_due(f.w.st, 0));
     world_settle(&f.w);
     end(&f);
 }
