@@ -5,8 +5,8 @@
  * such move evens anything out.
  *
  * A move is a path in the graph "x has a partition that y wants"; a breadth-first search finds the
- * shortest one to the least loaded member within reach. Whoever passes a partition on passes one
- * that is not its own from before, if it has one.
+ * shortest one to the least loaded member within reach. Whoever passes a partition on passes the
+ * one that it got last, so what it had from before stays if it can.
  */
 #include "broker/core/assign.h"
 
@@ -205,25 +205,16 @@ static uint32_t search(struct plan *pl, uint32_t a, uint32_t low)
     return best;
 }
 
-/* y gives one partition of a topic to x: one that was x's, else one that was not y's. */
+/* y gives one partition of a topic to x, the one that it got last. */
 static void pass_on(struct plan *pl, uint32_t y, uint32_t x, uint32_t topic)
 {
-    uint32_t *best = NULL;
-    int best_rank = -1;
+    uint32_t *at = &pl->head[y];
 
-    for (uint32_t *at = &pl->head[y]; *at != NONE; at = &pl->next[*at]) {
-        const struct assign_part *part = &pl->parts[*at];
-        const int rank = part->owner == (int32_t)x ? 2 : part->owner != (int32_t)y;
-        if (part->topic == topic && rank > best_rank) {
-            best = at;
-            best_rank = rank;
-        }
+    while (pl->parts[*at].topic != topic) { /* it has one: the search came along this way */
+        at = &pl->next[*at];
     }
-    if (best == NULL) {
-        return; /* never: the search came along this way */
-    }
-    const uint32_t part = *best;
-    *best = pl->next[part];
+    const uint32_t part = *at;
+    *at = pl->next[part];
     pl->load[y]--;
     give(pl, x, part);
 }

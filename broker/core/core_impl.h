@@ -122,6 +122,7 @@ struct core_session;
 LIST_HEAD(session_list, core_session);
 TAILQ_HEAD(session_queue, core_session);
 struct join;
+struct wrote;
 LIST_HEAD(join_list, join);
 struct part {
     struct core_topic *topic;
@@ -388,6 +389,7 @@ struct core {
     struct session_list sessions;
     struct session_queue news; /* sessions to be told something */
     struct join_list joins;    /* not answered yet */
+    struct wrote *wrote;       /* of the open flight: what it carries of groups */
     struct timer groups_retry; /* rows that met a full disk */
     uint64_t next_serial;      /* of members */
     bool counters_dirty;       /* the next flight carries the counters row */

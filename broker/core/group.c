@@ -298,7 +298,17 @@ struct gpart *gpart_link(struct core_group *g, struct part *pt, uint64_t start)
     gp->group = g;
     gp->committed = gp->pending = gp->floor = start;
     HASH_ADD(hh, g->parts, part_id, sizeof gp->part_id, gp);
-    LIST_INSERT_HEAD(&pt->groups, gp, of_part);
+    struct gpart *after = NULL, *at = LIST_FIRST(&pt->groups);
+    if (g->mode == GROUP_MODE_LOG) { /* queues come first: groups_part_raised stops behind them */
+        for (; at != NULL && at->group->mode == GROUP_MODE_QUEUE; at = LIST_NEXT(at, of_part)) {
+            after = at;
+        }
+    }
+    if (after != NULL) {
+        LIST_INSERT_AFTER(after, gp, of_part);
+    } else {
+        LIST_INSERT_HEAD(&pt->groups, gp, of_part);
+    }
     return gp;
 }
 
@@ -438,11 +448,10 @@ void groups_part_raised(struct part *pt)
 {
     struct gpart *gp, *next;
 
-    for (gp = LIST_FIRST(&pt->groups); gp != NULL; gp = next) {
+    for (gp = LIST_FIRST(&pt->groups); gp != NULL && gp->group->mode == GROUP_MODE_QUEUE;
+         gp = next) {
         next = LIST_NEXT(gp, of_part);
-        if (gp->q != NULL) {
-            queue_raised(gp);
-        }
+        queue_raised(gp);
     }
 }
 

@@ -29,7 +29,52 @@ struct meta_key gpart_key(uint32_t part_id, uint64_t gid)
     return meta_key_32_64(META_GPART, part_id, gid);
 }
 
+/* ---------------------------------------------------------------- what a flight carries */
+
+struct wrote_group {
+    struct core_group *g;
+    uint64_t generation;
+};
+struct wrote_part {
+    struct gpart *gp;
+    uint64_t position;
+    int64_t ms;
+    char *note;
+    uint64_t assign_epoch;
+};
+struct wrote {
+    struct waiter waiter;
+    struct core *co;
+    struct wrote_group *groups;
+    struct wrote_part *parts;
+    size_t n_groups, n_parts;
+};
+
+static void wrote_run(struct waiter *waiter, enum werr rc, const struct werror *e);
+
+static struct wrote *wrote_new(struct core *co)
+{
+    struct wrote *w = core_calloc(1, sizeof *w);
+
+    w->co = co;
+    w->waiter.run = wrote_run;
+    TAILQ_INSERT_HEAD(&co->flight->waiters, &w->waiter, link);
+    return w;
+}
+
 /* ---------------------------------------------------------------- dirty */
+
+/* The open flight (opens one) has a waiter of ours, ahead of all others. */
+static void flight_watch(struct core *co, enum store_sync sync)
+{
+    if (co->closing || co->failed) {
+        return;
+    }
+    (void)flight_rows(co, sync);
+    if (co->wrote == NULL) {
+        co->wrote = wrote_new(co);
+    }
+}
 
 void group_dirty(struct core_group *g, enum store_sync sync)
 {
@@ -39,9 +84,7 @@ void group_dirty(struct core_group *g, enum store_sync sync)
         g->dirty = true;
         TAILQ_INSERT_TAIL(&co->groups_dirty, g, in_dirty);
     }
-    if (!co->closing && !co->failed) {
-        (void)flight_rows(co, sync);
-    }
+    flight_watch(co, sync);
 }
 
 void group_undirty(struct core_group *g)
@@ -62,12 +105,8 @@ static void gpart_mark(struct gpart *gp)
 
 void gpart_dirty(struct gpart *gp, enum store_sync sync)
 {
-    struct core *co = gp->group->co;
-
     gpart_mark(gp);
-    if (!co->closing && !co->failed) {
-        (void)flight_rows(co, sync);
-    }
+    flight_watch(gp->group->co, sync);
 }
 
 void gpart_undirty(struct gpart *gp)
@@ -130,34 +169,14 @@ static void gpart_put(struct gpart *gp, struct store_txn *t)
     txn_put(t, TABLE_META, key_slice(&k), slice_of(row, n));
 }
 
-/* ---------------------------------------------------------------- what a flight carried */
-
-struct wrote_group {
-    struct core_group *g;
-    uint64_t generation;
-};
-struct wrote_part {
-    struct gpart *gp;
-    uint64_t position;
-    int64_t ms;
-    char *note;
-    uint64_t assign_epoch;
-};
-struct wrote {
-    struct waiter waiter;
-    struct core *co;
-    struct wrote_group *groups;
-    struct wrote_part *parts;
-    size_t n_groups, n_parts;
-};
+/* ---------------------------------------------------------------- what became of it */
 
 static void retry_fire(struct timer *t)
 {
     struct core *co = (struct core *)(void *)((char *)t - offsetof(struct core, groups_retry));
 
-    if (!co->closing && !co->failed &&
-        (!TAILQ_EMPTY(&co->groups_dirty) || !TAILQ_EMPTY(&co->gparts_dirty))) {
-        (void)flight_rows(co, STORE_SYNC);
+    if (!TAILQ_EMPTY(&co->groups_dirty) || !TAILQ_EMPTY(&co->gparts_dirty)) {
+        flight_watch(co, STORE_SYNC);
     }
 }
 
@@ -178,11 +197,9 @@ static void part_durable(struct wrote_part *wp)
     }
 }
 
-/* Nothing of it happened. */
-static void part_failed(struct wrote_part *wp)
+/* Nothing of it happened, nor will anything that was asked for since. */
+static void part_failed(struct gpart *gp)
 {
-    struct gpart *gp = wp->gp;
-
     gp->pending = gp->committed;
     gp->pending_ms = gp->committed_ms;
     free(gp->pending_note);
@@ -241,8 +258,18 @@ static void wrote_parts(struct wrote *w, enum werr rc)
         if (rc == WERR_OK) {
             part_durable(wp);
         } else {
-            part_failed(wp);
+            part_failed(gp);
         }
+    }
+}
+
+/* What was to go with the flight that was withdrawn. */
+static void dirty_failed(struct core *co)
+{
+    struct gpart *gp;
+
+    TAILQ_FOREACH (gp, &co->gparts_dirty, in_dirty) {
+        part_failed(gp);
     }
 }
 
@@ -252,6 +279,12 @@ static void wrote_run(struct waiter *waiter, enum werr rc, const struct werror *
     struct core *co = w->co;
 
     (void)e;
+    if (co->wrote == w) { /* the flight never left */
+        co->wrote = NULL;
+        if (rc == WERR_STORAGE_FULL) {
+            dirty_failed(co);
+        }
+    }
     wrote_groups(w, rc);
     wrote_parts(w, rc);
     for (size_t i = 0; i < w->n_parts; i++) {
@@ -333,6 +366,7 @@ void groups_write(struct core *co)
     struct core_group *g, *next;
 
     if (co->closing || co->failed) {
+        co->wrote = NULL;
         return;
     }
     for (g = TAILQ_FIRST(&co->groups_dirty); g != NULL; g = next) {
@@ -345,15 +379,12 @@ void groups_write(struct core *co)
         co->counters_dirty = false;
         counters_put(co, co->flight->txn);
     }
-    if (TAILQ_EMPTY(&co->groups_dirty) && TAILQ_EMPTY(&co->gparts_dirty)) {
-        return;
+    if (!TAILQ_EMPTY(&co->groups_dirty) || !TAILQ_EMPTY(&co->gparts_dirty)) {
+        flight_watch(co, STORE_LAZY);
+        write_groups(co, co->wrote);
+        write_parts(co, co->wrote);
     }
-    struct wrote *w = core_calloc(1, sizeof *w);
-    w->co = co;
-    w->waiter.run = wrote_run;
-    write_groups(co, w);
-    write_parts(co, w);
-    TAILQ_INSERT_HEAD(&co->flight->waiters, &w->waiter, link);
+    co->wrote = NULL; /* it goes with this flight */
 }
 
 /* ---------------------------------------------------------------- loading */

@@ -125,14 +125,14 @@ void core_group_row(struct core *co, struct core_group *g, struct msg_group_row 
     *row = (struct msg_group_row){.name = slice_of(g->name, g->name_n),
                                   .mode = g->mode,
                                   .state = state_of(co, g),
-                                  .members = HASH_COUNT(g->members),
-                                  .partitions = HASH_COUNT(g->parts)};
+                                  .members = HASH_COUNT(g->members)};
     for (struct gpart *gp = g->parts; gp != NULL; gp = gp->hh.next) {
         struct msg_group_part part;
         if (gpart_is_dlq(gp)) {
             continue; /* dead letters wait for a person, not for a member */
         }
         fill_part(co, gp, &part);
+        row->partitions++;
         row->lag_msgs += part.lag_msgs;
         row->lag_ms = part.lag_ms > row->lag_ms ? part.lag_ms : row->lag_ms;
         row->in_flight += part.in_flight;

@@ -152,15 +152,10 @@ static void on_found(struct store_find *f)
     }
 }
 
-/* Does the group know the topic? Then what it does not know of it is new: it wants all of that. */
+/* A group knows all partitions of a topic or none: see group_grow. */
 static bool knows_topic(struct core_group *g, const struct core_topic *t)
 {
-    for (uint32_t p = 0; g != NULL && p < t->n_parts; p++) {
-        if (gpart_find(g, t->parts[p]->id) != NULL) {
-            return true;
-        }
-    }
-    return false;
+    return g != NULL && gpart_find(g, t->parts[0]->id) != NULL;
 }
 
 /* True: looking up, join_try comes again. */
@@ -232,11 +227,10 @@ static void make_parts(struct join *j, struct core_group *g)
 {
     for (uint32_t i = 0; i < j->n_topics; i++) {
         const struct core_topic *t = core_topic_by_name(j->co, slice_str(j->topics[i]));
-        const bool known = knows_topic(g, t);
         for (uint32_t p = 0; p < t->n_parts; p++) {
             struct part *pt = t->parts[p];
             if (gpart_find(g, pt->id) == NULL) {
-                (void)gpart_make(g, pt, known ? part_start(j->co, pt) : first_offset(j, g, pt));
+                (void)gpart_make(g, pt, first_offset(j, g, pt));
             }
         }
     }

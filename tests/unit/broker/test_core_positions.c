@@ -133,6 +133,51 @@ static void test_power_cut(void **state)
     world_fini(&w);
 }
 
+/* The disk is full for another txn, while a commit is still being gathered. */
+static void test_a_commit_that_never_left(void **state)
+{
+    const struct store_fault full = {.kind = FAULT_APPEND, .k = 1, .rc = WERR_STORAGE_FULL};
+    const struct store_fault none = {.k = 0};
+    struct world w;
+    struct peer a, b;
+    int done = 0;
+    (void)state;
+
+    const uint64_t tid = open_with_topic(&w, "1");
+    world_produce(&w, tid, 0, 0, 0, 10, WERR_OK);
+    peer_init(&a, &w, "g", 'a');
+    peer_init(&b, &w, "h", 'b');
+    peer_join(&a, "t", WERR_OK);
+    assert_int_equal(peer_commit(&a, tid, 0, 2), WERR_OK);
+    store_mem_fault(w.st, &full);
+    struct sent *s = world_send(&w, tid, 0, 0, 0, 0, 1, "x");
+    core_flush(w.co);
+    const struct msg_commit_item item = {.tid = tid, .p = 0, .offset = 7};
+    struct core_commit_rq rq = {
+        .who = peer_who(&a), .items = &item, .n = 1, .done = count_done, .arg = &done};
+    core_group_commit(w.co, &rq);
+    peer_join_start(&b, "t");
+    store_step(w.st);
+    store_mem_fault(w.st, &none);
+    assert_int_equal(s->rq.err.code, WERR_STORAGE_FULL);
+    assert_int_equal(done, 1);
+    assert_int_equal(rq.err.code, WERR_STORAGE_FULL);
+    assert_int_equal(b.done, 1);
+    assert_int_equal(b.err.code, WERR_STORAGE_FULL);
+    assert_null(core_group_by_name(w.co, slice_str("h")));
+    world_pass(&w, 3000);
+    assert_int_equal(world_committed(&w, "g", tid, 0).offset, 2); /* it did not happen later */
+    assert_int_equal(peer_commit(&a, tid, 0, 5), WERR_OK);
+    peer_drop(&a);
+    world_crash(&w, 0);
+    world_open(&w);
+    assert_int_equal(world_committed(&w, "g", tid, 0).offset, 5);
+    sent_free(s);
+    peer_fini(&a);
+    peer_fini(&b);
+    world_fini(&w);
+}
+
 static void test_where_a_group_begins(void **state)
 {
     static const struct {
@@ -297,6 +342,7 @@ int main(void)
         cmocka_unit_test(test_rules_of_a_commit),
         cmocka_unit_test(test_commits_of_a_turn_are_one_txn),
         cmocka_unit_test(test_power_cut),
+        cmocka_unit_test(test_a_commit_that_never_left),
         cmocka_unit_test(test_where_a_group_begins),
         cmocka_unit_test(test_ended_while_looking),
         cmocka_unit_test(test_seek),
