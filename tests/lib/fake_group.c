@@ -518,7 +518,7 @@ bool fake_group_request(struct fake_conn *c, struct frame *f, struct werror *e)
     } else if (f->op == OP_SETTLE && msg_get_settle(&f->args, &settle, e) == WERR_OK) {
         do_settle(c, f->id, &settle, e);
     } else {
-        return e->code != WERR_OK;
+        return e->code != WERR_OK || fake_group_admin(c, f, e);
     }
     return true;
 }

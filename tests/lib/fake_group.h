@@ -67,6 +67,8 @@ struct fake_gpart *fake_group_add(struct fake_group *g, uint64_t tid, uint32_t p
 /* ---- the broker's ---- */
 /* True: it was a request about groups; *e: refused. */
 bool fake_group_request(struct fake_conn *c, struct frame *f, struct werror *e);
+/* The same for administration: made-up answers. */
+bool fake_group_admin(struct fake_conn *c, struct frame *f, struct werror *e);
 /* The member of `who` has that partition; else *e. */
 bool fake_group_may_read(struct fake_broker *fb, const struct msg_who *who, uint64_t tid,
                          uint32_t p, struct werror *e);

@@ -418,6 +418,64 @@ static void callback_style(void **state)
     rig_fini(&r);
 }
 
+static void leave_inside(void *user, weir_sub *s, const weir_partition_ref *gained, size_t n_gained,
+                         const weir_partition_ref *lost, size_t n_lost)
+{
+    unsigned *n = user;
+
+    (void)gained;
+    (void)n_gained;
+    (void)lost;
+    (void)n_lost;
+    (*n)++;
+    weir_unsubscribe(s);
+}
+
+static void unsubscribing_and_closing_inside_callbacks(void **state)
+{
+    struct rig r;
+    weir_sub *s;
+    unsigned n = 0;
+
+    (void)state;
+    begin(&r, 1);
+    append_n(&r, 0, 0, 10);
+    s = weir_subscribe(r.w, "t", "g", NULL);
+    weir_on_assignment(s, leave_inside, &n);
+    rig_run(&r, 100);
+    assert_int_equal(n, 1);
+    assert_int_equal(fake_group(r.fb, "g")->members[0].leaves, 1);
+    s = weir_subscribe(r.w, "t", "g", NULL);
+    weir_on_assignment(s, leave_inside, &n);
+    assert_null(weir_next(s, 1000)); /* it goes while it is waited for */
+    assert_int_equal(n, 2);
+    rig_fini(&r);
+}
+
+static void closing_comes_back_to_commit(void **state)
+{
+    struct rig r;
+    weir_sub *s;
+
+    (void)state;
+    begin(&r, 1);
+    append_n(&r, 0, 0, 4);
+    s = weir_subscribe(r.w, "t", "g", "commit_ms=3600000");
+    expect_n(s, 0, 4);
+    rig_cut(&r);
+    assert_int_equal(weir_close(r.w, 5000).outcome, WEIR_DONE);
+    assert_int_equal(fake_group(r.fb, "g")->parts[0].committed, 4);
+    rig_fini(&r);
+    begin(&r, 1);
+    append_n(&r, 0, 0, 4);
+    s = weir_subscribe(r.w, "t", "g", "commit_ms=3600000");
+    expect_n(s, 0, 4);
+    r.unreachable = true;
+    rig_cut(&r);
+    assert_int_equal(weir_close(r.w, 500).outcome, WEIR_UNKNOWN); /* and says so */
+    rig_fini(&r);
+}
+
 /* A million bits in any order: the prefix is what counts. */
 static void out_of_order_in_bulk(void **state)
 {
@@ -476,6 +534,8 @@ int main(void)
         cmocka_unit_test(a_lost_position_is_named),
         cmocka_unit_test(several_topics_and_bad_ones),
         cmocka_unit_test(callback_style),
+        cmocka_unit_test(unsubscribing_and_closing_inside_callbacks),
+        cmocka_unit_test(closing_comes_back_to_commit),
         cmocka_unit_test(out_of_order_in_bulk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
