@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/cli/dlq_name.h"
 #include "client/cli/reader.h"
 
 bool member_is_queue(const struct args *a)
@@ -16,6 +17,7 @@ int member_check(const struct args *a)
     static const enum option_id with_queue[] = {OPT_ORDER, OPT_VERDICT, OPT_REASON, OPT_PREFETCH};
     bool queue = member_is_queue(a);
     const char *verdict = args_text(a, OPT_VERDICT, "ack");
+    struct start start;
     if (!args_has(a, OPT_GROUP)) {
         if (args_has(a, OPT_MODE) || args_has(a, OPT_MEMBERS)) {
             return cli_fail(EXIT_USAGE, "--%s needs --group",
@@ -25,15 +27,21 @@ int member_check(const struct args *a)
         return cli_fail(EXIT_USAGE, "--group and --partition exclude each other: the server shares "
                                     "the partitions out");
     }
-    for (size_t i = 0; i < sizeof with_queue / sizeof with_queue[0]; i++) {
+    int r = reader_start(a, "earliest", &start);
+    if (!r && start.kind == START_OFFSET && args_has(a, OPT_GROUP)) {
+        r = cli_fail(EXIT_USAGE, "--from: a group starts at earliest, latest or @TIME; 'weir group "
+                                 "seek' moves it to an offset");
+    }
+    for (size_t i = 0; !r && i < sizeof with_queue / sizeof with_queue[0]; i++) {
         if (args_has(a, with_queue[i]) && !queue) {
-            return cli_fail(EXIT_USAGE, "--%s needs --mode queue", option_at(with_queue[i])->name);
+            r = cli_fail(EXIT_USAGE, "--%s needs --mode queue", option_at(with_queue[i])->name);
         }
     }
-    if (args_has(a, OPT_REASON) && strcmp(verdict, "nack") != 0 && strcmp(verdict, "dead") != 0) {
-        return cli_fail(EXIT_USAGE, "--reason needs --verdict nack or dead");
+    if (!r && args_has(a, OPT_REASON) && strcmp(verdict, "nack") != 0 &&
+        strcmp(verdict, "dead") != 0) {
+        r = cli_fail(EXIT_USAGE, "--reason needs --verdict nack or dead");
     }
-    return EXIT_DONE;
+    return r;
 }
 
 int member_open(weir *w, const struct args *a, const char *topic, weir_sub **sub)
@@ -44,10 +52,6 @@ int member_open(weir *w, const struct args *a, const char *topic, weir_sub **sub
     struct start start;
     const char *order = args_text(a, OPT_ORDER, NULL);
     int r = reader_start(a, "earliest", &start);
-    if (!r && start.kind == START_OFFSET) {
-        r = cli_fail(EXIT_USAGE, "--from: a group starts at earliest, latest or @TIME; 'weir group "
-                                 "seek' moves it to an offset");
-    }
     if (r) {
         return r;
     }
@@ -79,6 +83,8 @@ int member_left(const struct session *s, const char *group, const char *topic, b
         if (strcmp(p->topic, topic) == 0) {
             known = true;
             any = any || p->lag_messages || p->in_flight || p->retrying;
+        } else if (dlq_name_of(p->topic, topic)) {
+            any = any || p->in_flight || p->retrying; /* redriven; the others stay dead */
         }
     }
     *left = any || !known;

@@ -1,9 +1,10 @@
 /*
  * weir schedule list, cancel.
- * Happy path: one call lists; ids are cancelled a thousand at a time, each with its own result.
+ * Happy path: one call lists. The id of a batch stands for all its messages, so the list is looked
+ * through for how many those are; then the messages are cancelled, each with its own result.
  * What can fail: the server's answers (one line); an id that is delivered already or unknown, which
  * is said and makes the exit code 1.
- * Who owns what: the array of results belongs to the cancel.
+ * Who owns what: the cancel owns its targets; ids are texts of the command line.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@
 #include "client/cli/timeparse.h"
 #include "client/cli/values.h"
 
-enum { COUNT_DEFAULT = 100, IDS_AT_ONCE = 1000 };
+enum { COUNT_DEFAULT = 100, ID_SIZE = 96 };
 
 struct listing {
     struct session s;
@@ -88,45 +89,120 @@ int run_schedule_list(const struct args *a)
     return r;
 }
 
+/* A word of the command line: a message ("BATCH.3"), or a batch: all its messages. */
+struct target {
+    const char *id;
+    bool batch;
+    bool found; /* in the list of what waits */
+    uint32_t messages;
+    int status; /* as weir_schedule_cancel */
+};
+
 struct cancel {
     struct session s;
-    const char *const *ids;
-    int *status; /* as weir_schedule_cancel; WEIR_NOT_SCHEDULED at first */
+    struct target *targets;
     size_t n;
+    size_t not_found;
     bool dry;
 };
 
-/* Is `id` the batch or one of its messages, "BATCH.3"? */
-static bool names(const char *id, const weir_scheduled *w)
+static bool names(const struct target *t, const weir_scheduled *w)
 {
     size_t n = strlen(w->id);
     int64_t i;
-    if (strncmp(id, w->id, n) != 0) {
+    if (strncmp(t->id, w->id, n) != 0) {
         return false;
     }
-    return !id[n] || (id[n] == '.' && value_count(id + n + 1, &i) && i < (int64_t)w->messages);
+    return t->batch ? !t->id[n]
+                    : t->id[n] == '.' && value_count(t->id + n + 1, &i) && i < (int64_t)w->messages;
 }
 
 static int look(void *user, const weir_scheduled *w)
 {
     struct cancel *c = user;
     for (size_t i = 0; i < c->n; i++) {
-        if (names(c->ids[i], w)) {
-            c->status[i] = WEIR_CANCELLED;
+        struct target *t = &c->targets[i];
+        if (!t->found && names(t, w)) {
+            t->found = true;
+            t->messages = w->messages;
+            c->not_found--;
         }
     }
-    return 1;
+    return c->not_found > 0;
 }
 
-static int cancel_all(struct cancel *c, const char *topic)
+static weir_error cancel_batch(struct cancel *c, const char *topic, struct target *t)
+{
+    enum { IDS_AT_ONCE = 64 };
+    char text[IDS_AT_ONCE][ID_SIZE];
+    const char *ids[IDS_AT_ONCE];
+    int status[IDS_AT_ONCE];
+    weir_error e = {.outcome = WEIR_DONE};
+    /* one that is not in the list any more is asked for too: delivered, or unknown? */
+    uint32_t messages = t->found ? t->messages : 1;
+    t->status = WEIR_NOT_SCHEDULED;
+    for (uint32_t i = 0; e.outcome == WEIR_DONE && i < messages; i += IDS_AT_ONCE) {
+        uint32_t n = messages - i < IDS_AT_ONCE ? messages - i : IDS_AT_ONCE;
+        for (uint32_t k = 0; k < n; k++) {
+            snprintf(text[k], sizeof text[k], "%.80s.%" PRIu32, t->id, i + k);
+            ids[k] = text[k];
+        }
+        e = weir_schedule_cancel(c->s.w, topic, ids, n, status, c->s.timeout_ms);
+        for (uint32_t k = 0; e.outcome == WEIR_DONE && k < n; k++) {
+            if (status[k] == WEIR_DELIVERED || t->status == WEIR_NOT_SCHEDULED) {
+                t->status = status[k]; /* all are delivered at once, or none */
+            }
+        }
+    }
+    return e;
+}
+
+/* Cancels the single messages, in as few requests as the library makes of them. */
+static weir_error cancel_messages(struct cancel *c, const char *topic, const char **ids,
+                                  int *status)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        if (!c->targets[i].batch) {
+            ids[n++] = c->targets[i].id;
+        }
+    }
+    weir_error e = {.outcome = WEIR_DONE};
+    if (n > 0) {
+        e = weir_schedule_cancel(c->s.w, topic, ids, n, status, c->s.timeout_ms);
+    }
+    for (size_t i = 0, k = 0; e.outcome == WEIR_DONE && i < c->n; i++) {
+        if (!c->targets[i].batch) {
+            c->targets[i].status = status[k++];
+        }
+    }
+    return e;
+}
+
+static int cancel_all(struct cancel *c, const char *topic, const char **ids, int *status)
 {
     weir_error e = {.outcome = WEIR_DONE};
-    if (c->dry) {
+    bool any_batch = false;
+    for (size_t i = 0; i < c->n; i++) {
+        any_batch = any_batch || c->targets[i].batch;
+    }
+    if (c->dry || any_batch) {
+        c->not_found = c->n;
         e = weir_schedule_list(c->s.w, topic, look, c, c->s.timeout_ms);
     }
-    for (size_t i = 0; !c->dry && e.outcome == WEIR_DONE && i < c->n; i += IDS_AT_ONCE) {
-        size_t n = c->n - i < IDS_AT_ONCE ? c->n - i : IDS_AT_ONCE;
-        e = weir_schedule_cancel(c->s.w, topic, c->ids + i, n, c->status + i, c->s.timeout_ms);
+    if (c->dry) {
+        for (size_t i = 0; i < c->n; i++) {
+            c->targets[i].status = c->targets[i].found ? WEIR_CANCELLED : WEIR_NOT_SCHEDULED;
+        }
+        return e.outcome == WEIR_DONE ? EXIT_DONE : session_fail_topic(&c->s, topic, &e);
+    }
+    if (e.outcome == WEIR_DONE) {
+        e = cancel_messages(c, topic, ids, status);
+    }
+    for (size_t i = 0; e.outcome == WEIR_DONE && i < c->n; i++) {
+        if (c->targets[i].batch) {
+            e = cancel_batch(c, topic, &c->targets[i]);
+        }
     }
     return e.outcome == WEIR_DONE ? EXIT_DONE : session_fail_topic(&c->s, topic, &e);
 }
@@ -154,16 +230,16 @@ static void show_cancelled(const struct cancel *c)
     }
     for (size_t i = 0; i < c->n; i++) {
         if (c->s.output == OUTPUT_TABLE) {
-            table_cell(&tab, c->ids[i]);
-            table_cell(&tab, status_text(c, c->status[i]));
+            table_cell(&tab, c->targets[i].id);
+            table_cell(&tab, status_text(c, c->targets[i].status));
         } else if (c->s.output == OUTPUT_NAME) {
-            if (c->status[i] == WEIR_CANCELLED) {
-                puts(c->ids[i]);
+            if (c->targets[i].status == WEIR_CANCELLED) {
+                puts(c->targets[i].id);
             }
         } else {
             json_open(&j, NULL, '{');
-            json_text(&j, "id", c->ids[i]);
-            json_text(&j, "result", status_text(c, c->status[i]));
+            json_text(&j, "id", c->targets[i].id);
+            json_text(&j, "result", status_text(c, c->targets[i].status));
             json_bool(&j, "dry_run", c->dry);
             json_close(&j, '}');
             if (c->s.output == OUTPUT_JSONL) {
@@ -182,31 +258,39 @@ static void show_cancelled(const struct cancel *c)
 
 int run_schedule_cancel(const struct args *a)
 {
-    struct cancel c = {.ids = a->words + 1, .n = a->n_words - 1, .dry = args_has(a, OPT_DRY_RUN)};
+    struct cancel c = {.n = a->n_words - 1, .dry = args_has(a, OPT_DRY_RUN)};
+    const char **ids = calloc(c.n, sizeof *ids);
+    int *status = calloc(c.n, sizeof *status);
+    size_t missed = 0;
     int r = EXIT_DONE;
-    c.status = calloc(c.n, sizeof *c.status);
-    if (!c.status) {
-        return cli_fail(EXIT_REFUSED, "out of memory");
+    c.targets = calloc(c.n, sizeof *c.targets);
+    if (!ids || !status || !c.targets) {
+        r = cli_fail(EXIT_REFUSED, "out of memory");
+        goto out;
     }
     for (size_t i = 0; i < c.n; i++) {
-        c.status[i] = WEIR_NOT_SCHEDULED;
+        const char *id = a->words[i + 1];
+        c.targets[i] = (struct target){.id = id, .batch = !strchr(id, '.')};
     }
     r = session_open(&c.s, a, NULL);
     if (!r) {
-        r = cancel_all(&c, a->words[0]);
+        r = cancel_all(&c, a->words[0], ids, status);
     }
-    if (!r) {
-        show_cancelled(&c);
+    if (r) {
+        goto out;
     }
-    size_t missed = 0;
-    for (size_t i = 0; !r && i < c.n; i++) {
-        missed += c.status[i] != WEIR_CANCELLED;
+    show_cancelled(&c);
+    for (size_t i = 0; i < c.n; i++) {
+        missed += c.targets[i].status != WEIR_CANCELLED;
     }
     if (missed) {
-        r = cli_fail(EXIT_REFUSED, "%zu of %zu messages %s", missed, c.n,
+        r = cli_fail(EXIT_REFUSED, "%zu of %zu %s", missed, c.n,
                      c.dry ? "are not scheduled" : "were not cancelled");
     }
-    free(c.status);
+out:
+    free(ids);
+    free(status);
+    free(c.targets);
     session_close(&c.s);
     return r;
 }

@@ -8,7 +8,9 @@ import time
 from harness import Case, bin_dir, main, weir, weir_start
 
 COMMANDS = ["topic create", "topic list", "topic describe", "topic alter", "topic delete", "produce",
-            "consume", "peek", "offsets", "server info", "bench produce", "bench consume",
+            "consume", "peek", "offsets", "group list", "group describe", "group lag", "group seek",
+            "group pause", "group resume", "group alter", "group delete", "dlq list", "dlq show",
+            "dlq redrive", "dlq purge", "schedule list", "schedule cancel", "server info", "bench produce", "bench consume",
             "bench latency", "completion", "version", "help"]
 
 
@@ -35,6 +37,40 @@ class Usage(Case):
                 (["bench", "produce"], ["--topic"]),
                 (["bench", "latency", "--topic", "t", "--size", "8"], ["--size"]),
                 (["bench", "produce", "--topic", "t", "--producers", "0"], ["--producers"]),
+                (["group", "describ", "g"], ["unknown command 'group describ'", "'group describe'"]),
+                (["group", "describe"], ["group describe needs GROUP"]),
+                (["group", "seek", "g"], ["--to", "--from-file"]),
+                (["group", "seek", "g", "--to", "1", "--from-file", "f"], ["--to", "--from-file"]),
+                (["group", "seek", "g", "--to", "yesterday"], ["--to", "yesterday"]),
+                (["group", "seek", "g", "--to", "-1x"], ["--to", "-1x"]),
+                (["group", "pause", "g", "--until", "later"], ["--until", "later"]),
+                (["group", "pause", "g", "--until", "2001-01-01T00:00:00Z"], ["--until", "is over"]),
+                (["group", "pause", "g", "--until", "5"], ["--until", "is over"]),
+                (["group", "alter", "g"], ["nothing to change"]),
+                (["group", "alter", "g", "-c", "maxrate=5"],
+                 ["unknown setting 'maxrate'", "'max_rate'"]),
+                (["group", "lag", "-o", "positions"], ["-o positions", "name of a group"]),
+                (["consume", "t", "--mode", "queue"], ["--mode needs --group"]),
+                (["consume", "t", "-g", "g", "-p", "1"], ["exclude each other"]),
+                (["consume", "t", "-g", "g", "--from", "17"], ["--from", "group seek"]),
+                (["consume", "t", "-g", "g", "--verdict", "dead"], ["--verdict needs --mode queue"]),
+                (["consume", "t", "-g", "g", "--order", "key"], ["--order needs --mode queue"]),
+                (["consume", "t", "-g", "g", "-m", "queue", "--reason", "x"], ["--reason needs"]),
+                (["produce", "t", "--delay", "1s", "--at", "10m"], ["exclude each other"]),
+                (["produce", "t", "--delay", "367d"], ["--delay", "366d"]),
+                (["produce", "t", "--at", "-1h"], ["--at", "-1h"]),
+                (["produce", "t", "--print-ids"], ["--print-ids needs"]),
+                (["dlq", "show", "t~g~dlq"], ["dlq show needs TOPIC PARTITION:OFFSET"]),
+                (["dlq", "show", "t~g~dlq", "17"], ["'17'", "PARTITION:OFFSET"]),
+                (["dlq", "show", "t~g~dlq", "0:1-2"], ["more than one message"]),
+                (["dlq", "redrive", "t"], ["'t' is no dead-letter topic", "--group"]),
+                (["dlq", "redrive", "t~g~dlq", "-g", "g"], ["exclude each other"]),
+                (["dlq", "redrive", "t~g~dlq", "--filter", "value=x"], ["--filter", "reason=TEXT"]),
+                (["dlq", "purge", "t~g~dlq", "0-1"], ["'0-1'", "PARTITION:OFFSET"]),
+                (["dlq", "list", "--filter", "key=x"], ["need a TOPIC"]),
+                (["schedule", "cancel", "t"], ["schedule cancel needs TOPIC ID..."]),
+                (["bench", "consume", "-T", "t", "-g", "g", "--members", "0"], ["--members", "256"]),
+                (["bench", "consume", "-T", "t", "--members", "2"], ["--members needs --group"]),
                 (["completion", "csh"], ["'csh'", "bash|zsh|fish"]),
                 (["help", "topic", "creat"], ["'create'"]),
                 (["version", "--server", "weir://x", "extra"], ["'extra'"])]:
@@ -72,6 +108,11 @@ class Help(Case):
 
     def test_topic_options_are_listed(self):
         self.assertIn("retention.ms", weir("help", "topic", "create").text)
+
+    def test_group_options_are_listed(self):
+        text = weir("help", "group", "alter").text
+        for key in ("max_rate", "max_deliver", "max_concurrency", "paused_until"):
+            self.assertIn(key, text)
 
     def test_version(self):
         r = weir("version")

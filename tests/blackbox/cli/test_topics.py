@@ -66,7 +66,7 @@ class Topics(ServerCase):
         names = self.ok("topic", "list", "-o", "name").text.split()
         self.assertEqual(names, sorted(names))
         self.assertLessEqual({"list.a", "list.b"}, set(names))
-        self.assertRegex(self.ok("topic", "list").text, r"(?m)^list\.a +2 +604800000 \(7 days\)$")
+        self.assertRegex(self.ok("topic", "list").text, r"(?m)^list\.a +2 +topic +604800000 \(7 days\)$")
         listed = self.ok("topic", "list", "-o", "json").json()
         self.assertEqual([t["name"] for t in listed], names)
         self.assertEqual(self.ok("topic", "list", "-o", "jsonl").jsonl(), listed)
