@@ -100,6 +100,7 @@ enum werr core_open(struct core **out, const struct core_conf *conf, struct stor
     LIST_INIT(&co->sessions);
     TAILQ_INIT(&co->news);
     LIST_INIT(&co->joins);
+    LIST_INIT(&co->lags);
     TAILQ_INIT(&co->groups_dirty);
     TAILQ_INIT(&co->gparts_dirty);
     set_defaults(co);

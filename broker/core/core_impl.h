@@ -122,6 +122,8 @@ struct core_session;
 LIST_HEAD(session_list, core_session);
 TAILQ_HEAD(session_queue, core_session);
 struct join;
+struct lag;
+LIST_HEAD(lag_list, lag);
 struct wrote;
 LIST_HEAD(join_list, join);
 struct part {
@@ -388,6 +390,7 @@ struct core {
     uint64_t next_gid, next_lease;
     struct session_list sessions;
     struct session_queue news; /* sessions to be told something */
+    struct lag_list lags;      /* see group_lag.c */
     struct join_list joins;    /* not answered yet */
     struct wrote *wrote;       /* of the open flight: what it carries of groups */
     struct timer groups_retry; /* rows that met a full disk */

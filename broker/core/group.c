@@ -497,6 +497,7 @@ void group_fini(struct core *co)
 {
     dlq_fini(co);
     joins_fini(co);
+    lags_fini(co);
     while (co->n_groups > 0) {
         group_discard(co->group_names[co->n_groups - 1]);
     }

@@ -85,6 +85,7 @@ struct gpart {
     uint32_t mark;         /* scratch of one heartbeat or plan */
     int64_t lag_append_ms; /* append time of the message at lag_offset; 0 = not known */
     uint64_t lag_offset;
+    bool lag_reading;
     uint64_t assign_epoch;
     struct member *owner;  /* granted, durable once flights of it are over */
     struct member *target; /* who shall have it */
@@ -224,6 +225,13 @@ void gpart_granted(struct gpart *gp);      /* the grant is durable */
 /* The partitions that m may be told now. *out: free() by the caller. */
 size_t member_assignment(const struct member *m, struct msg_assigned **out);
 uint64_t gpart_position(const struct gpart *gp); /* committed offset, or floor */
+
+/* ---------------------------------------------------------------- group_lag.c */
+
+/* Age of the message at offset (or the next behind it) in ms; 0 at the high watermark. refresh: an
+ * estimate is made exact for the next time. */
+uint64_t gpart_lag_ms(struct gpart *gp, uint64_t offset, bool refresh);
+void lags_fini(struct core *co); /* core_close: look-ups that the store did not answer */
 
 /* ---------------------------------------------------------------- hold.c: the unread guard */
 void hold_run(struct core *co, int64_t now_ms); /* with retention: budgets, warnings */

@@ -4,44 +4,6 @@
 #include "broker/core/group_impl.h"
 #include "broker/core/mem.h"
 
-/* ---------------------------------------------------------------- lag */
-
-/* Append time of the oldest message at or behind `offset`, exact from the tail cache, else as good
- * as the index of ranges knows. 0 = there is none. */
-static int64_t append_ms_at(struct core *co, const struct part *pt, uint64_t offset)
-{
-    struct store_range r;
-    int64_t i;
-
-    if (offset >= pt->hw) {
-        return 0;
-    }
-    i = tail_find(&pt->tail, offset);
-    if (i >= 0) {
-        struct batch_head h;
-        batch_head_read(tail_at(&pt->tail, (uint32_t)i)->batch.p, &h);
-        return h.append_ms;
-    }
-    for (size_t k = 0; store_range_at(co->st, pt->id, k, &r); k++) {
-        if (offset < r.first) {
-            return r.min_append_ms; /* what lay before it is gone */
-        }
-        if (offset < r.next) {
-            const double at = (double)(offset - r.first) / (double)(r.next - r.first);
-            return r.min_append_ms + (int64_t)(at * (double)(r.max_append_ms - r.min_append_ms));
-        }
-    }
-    return 0;
-}
-
-static uint64_t lag_ms(struct core *co, const struct gpart *gp, uint64_t position)
-{
-    const int64_t appended_ms = append_ms_at(co, gp->part, position);
-    const int64_t now_ms = core_wall_ms(co);
-
-    return appended_ms > 0 && now_ms > appended_ms ? (uint64_t)(now_ms - appended_ms) : 0;
-}
-
 /* Offsets below the log start are lost: they are no lag. */
 static uint64_t first_unread(const struct core *co, const struct gpart *gp)
 {
@@ -52,7 +14,7 @@ static uint64_t first_unread(const struct core *co, const struct gpart *gp)
 
 /* ---------------------------------------------------------------- one partition */
 
-static void fill_part(struct core *co, struct gpart *gp, struct msg_group_part *out)
+static void fill_part(struct core *co, struct gpart *gp, bool refresh, struct msg_group_part *out)
 {
     const struct part *pt = gp->part;
     const uint64_t from = first_unread(co, gp);
@@ -82,7 +44,7 @@ static void fill_part(struct core *co, struct gpart *gp, struct msg_group_part *
             out->oldest_holder = slice_of(f.oldest_holder->id, MSG_MEMBER_BYTES);
         }
     }
-    out->lag_ms = out->lag_msgs > 0 ? lag_ms(co, gp, from) : 0;
+    out->lag_ms = out->lag_msgs > 0 ? gpart_lag_ms(gp, from, refresh) : 0;
 }
 
 /* ---------------------------------------------------------------- the row */
@@ -131,7 +93,7 @@ void core_group_row(struct core *co, struct core_group *g, struct msg_group_row 
         if (gpart_is_dlq(gp)) {
             continue; /* dead letters wait for a person, not for a member */
         }
-        fill_part(co, gp, &part);
+        fill_part(co, gp, false, &part);
         row->partitions++;
         row->lag_msgs += part.lag_msgs;
         row->lag_ms = part.lag_ms > row->lag_ms ? part.lag_ms : row->lag_ms;
@@ -199,7 +161,7 @@ void core_group_describe(struct core *co, struct core_group *g, struct msg_group
     }
     *parts = core_calloc(n, sizeof **parts);
     for (size_t i = 0; i < n; i++) {
-        fill_part(co, sorted[i], &(*parts)[i]);
+        fill_part(co, sorted[i], true, &(*parts)[i]);
     }
     *n_parts = n;
     free(sorted);

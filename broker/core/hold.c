@@ -74,6 +74,9 @@ static uint64_t hold_budget(struct core *co, const struct core_topic *t)
         return t->conf.hold_bytes;
     }
     store_stats(co->st, &s);
+    if (s.free_bytes == 0) { /* in memory, or full: then nobody produces anyway */
+        return UINT64_MAX;
+    }
     return (s.disk_bytes + s.free_bytes) / 10;
 }
 
