@@ -24,9 +24,12 @@ static bool has_session(const struct core_group *g)
     return false;
 }
 
-static bool group_holds(const struct core_group *g, int64_t now_ms)
+/* Dead letters keep to the retention of their topic: they wait for a person. */
+static bool holds(const struct gpart *gp, int64_t now_ms)
 {
-    return !g->deleting && (now_ms - g->seen_ms < HOLD_MS || has_session(g));
+    const struct core_group *g = gp->group;
+
+    return !g->deleting && !gpart_is_dlq(gp) && (now_ms - g->seen_ms < HOLD_MS || has_session(g));
 }
 
 /* The gpart that is furthest behind of those that hold. NULL: nobody holds anything. */
@@ -39,7 +42,7 @@ static const struct gpart *holder(struct core *co, const struct part *pt)
         return NULL;
     }
     LIST_FOREACH (gp, &pt->groups, of_part) {
-        if ((found == NULL || gp->committed < found->committed) && group_holds(gp->group, now_ms)) {
+        if ((found == NULL || gp->committed < found->committed) && holds(gp, now_ms)) {
             found = gp;
         }
     }
@@ -154,7 +157,8 @@ enum werr hold_check_produce(struct core *co, const struct part *pt, struct werr
 static const struct gpart *unread(const struct core_group *g)
 {
     for (const struct gpart *gp = g->parts; gp != NULL; gp = gp->hh.next) {
-        if (gp->committed < gp->part->hw && gp->part->topic->conf.unread == TOPIC_UNREAD_KEEP) {
+        if (gp->committed < gp->part->hw && !gpart_is_dlq(gp) &&
+            gp->part->topic->conf.unread == TOPIC_UNREAD_KEEP) {
             return gp;
         }
     }
