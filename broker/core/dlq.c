@@ -18,11 +18,13 @@
 #include "broker/core/dlq_impl.h"
 
 #include "broker/core/mem.h"
+#include "broker/core/queue_impl.h"
 
 enum {
-    MAX_READING = 16,       /* lanes that read at a time */
-    STEP_LETTERS = 256,     /* of one lane in its turn */
-    RUN_LETTERS = 4096,     /* of one run of the pump */
+    MAX_READING = 16,   /* lanes that read at a time */
+    STEP_LETTERS = 256, /* of one lane in its turn */
+    RUN_LETTERS = 4096, /* of one run of the pump, and its steps */
+    RUN_STEPS = 1024,
     READ_BYTES = 256 << 10, /* asked for; more than one letter is often in it */
     READ_TRIES = 5,
     AGAIN_MS = 1000,
@@ -222,6 +224,22 @@ static struct gpart *lane_gpart(const struct lane *l)
 
 /* ---------------------------------------------------------------- one letter */
 
+/* The next letter; those of messages that a seek gave back to the group are forgotten. */
+static struct letter *lane_first(struct lane *l, struct gpart *gp)
+{
+    struct letter *lt;
+
+    while ((lt = TAILQ_FIRST(&l->waiting)) != NULL) {
+        const struct retry *r = retry_find(gp->q, lt->d->offset);
+        if (r != NULL && r->state == RETRY_DEAD) {
+            break;
+        }
+        TAILQ_REMOVE(&l->waiting, lt, link);
+        letter_free(lt);
+    }
+    return lt;
+}
+
 static void on_moved(struct waiter *w, enum werr rc, const struct werror *e)
 {
     struct letter *lt = (struct letter *)(void *)w, *after;
@@ -272,6 +290,7 @@ static void letter_move(struct letter *lt, struct gpart *gp, struct part *to,
     }
     TAILQ_REMOVE(&l->waiting, lt, link);
     l->moving++;
+    l->dl->run_letters++;
     (void)flight_append(co, to, b);
     queue_dead_moved(gp, lt->d->offset);
     lt->w.run = on_moved;
@@ -307,7 +326,7 @@ static void letter_lost(struct letter *lt, struct gpart *gp, struct part *to, co
 static unsigned lane_batch(struct lane *l, struct gpart *gp, struct part *to, struct slice batch,
                            const struct batch_head *h, unsigned limit)
 {
-    struct letter *lt = TAILQ_FIRST(&l->waiting);
+    struct letter *lt = lane_first(l, gp);
     uint64_t offset = h->base_offset;
     struct buf scratch = {0};
     struct record_iter it;
@@ -327,7 +346,7 @@ static unsigned lane_batch(struct lane *l, struct gpart *gp, struct part *to, st
         c.zip = h->codec == BATCH_CODEC_ZSTD;
         letter_move(lt, gp, to, &c);
         n++;
-        lt = TAILQ_FIRST(&l->waiting);
+        lt = lane_first(l, gp);
     }
 out:
     buf_fini(&scratch);
@@ -343,7 +362,7 @@ static void lane_copy(struct lane *l, struct gpart *gp, struct part *to, struct 
     struct werror e = {0};
     unsigned n = 0;
 
-    while (n < STEP_LETTERS && (lt = TAILQ_FIRST(&l->waiting)) != NULL) {
+    while (n < STEP_LETTERS && (lt = lane_first(l, gp)) != NULL) {
         if (n > 0 && !core_accepts_produce(l->dl->co)) {
             break;
         }
@@ -359,7 +378,7 @@ static void lane_copy(struct lane *l, struct gpart *gp, struct part *to, struct 
             }
         }
     }
-    if (n == 0 && (lt = TAILQ_FIRST(&l->waiting)) != NULL) {
+    if (n == 0 && (lt = lane_first(l, gp)) != NULL) {
         letter_lost(lt, gp, to, e.code == WERR_CORRUPT ? e.text : "not found in its batch");
     }
 }
@@ -391,16 +410,17 @@ static struct part *lane_target(const struct lane *l, const struct gpart *gp,
 static void on_read(struct part_read *r)
 {
     struct lane *l = r->arg;
-    struct letter *lt = TAILQ_FIRST(&l->waiting);
     char name[LIMIT_TOPIC_NAME + 1];
     struct gpart *gp = lane_gpart(l);
+    struct letter *lt = gp != NULL ? lane_first(l, gp) : NULL;
     struct core *co = l->dl->co;
     struct werror e;
 
     l->reading = false;
     l->dl->reading--;
     struct part *to = gp != NULL ? lane_target(l, gp, name) : NULL;
-    if (lt != NULL && gp != NULL && to != NULL && !co->closing && !co->draining) {
+    const bool same = lt != NULL && lt->d->offset == r->offset; /* else it reads again */
+    if (same && to != NULL && !co->closing && !co->draining) {
         if (room(co, &e) != WERR_OK) {
             lane_park(l, &e);
         } else if (r->err.code == WERR_OK && r->data.n > 0) {
@@ -472,9 +492,10 @@ static void lane_step(struct lane *l)
     struct core *co = l->dl->co;
     char name[LIMIT_TOPIC_NAME + 1];
     struct gpart *gp = lane_gpart(l);
+    struct letter *lt = gp != NULL ? lane_first(l, gp) : NULL;
     struct werror e;
 
-    if (gp == NULL) {
+    if (lt == NULL) {
         lane_drop(l);
         return;
     }
@@ -489,7 +510,7 @@ static void lane_step(struct lane *l)
     l->reading = true;
     l->dl->reading++;
     l->read = (struct part_read){.part = gp->part,
-                                 .offset = TAILQ_FIRST(&l->waiting)->d->offset,
+                                 .offset = lt->d->offset,
                                  .max_bytes = READ_BYTES,
                                  .fn = on_read,
                                  .arg = l};
@@ -502,13 +523,14 @@ static void pump(struct timer *t)
     struct core *co = dl->co;
     struct source *s;
 
-    for (unsigned steps = RUN_LETTERS / STEP_LETTERS; (s = TAILQ_FIRST(&dl->turn)) != NULL;
-         steps--) {
+    dl->run_letters = 0;
+    for (unsigned steps = 0; (s = TAILQ_FIRST(&dl->turn)) != NULL; steps++) {
+        const bool over = steps == RUN_STEPS || dl->run_letters >= RUN_LETTERS;
         if (co->closing || co->draining || co->failed || dl->reading >= MAX_READING) {
             return; /* what is under way, or the next start, goes on */
         }
-        if (steps == 0 || !core_accepts_produce(co)) {
-            pump_in(dl, steps == 0 ? 0 : BUSY_MS);
+        if (over || !core_accepts_produce(co)) {
+            pump_in(dl, over ? 0 : BUSY_MS);
             return;
         }
         struct lane *l = TAILQ_FIRST(&s->ready);

@@ -49,7 +49,8 @@ struct dlq_core {
     struct source_queue turn; /* those with a lane that is ready; the first is next */
     struct timer pump;
     uint64_t next_seq;
-    unsigned reading; /* lanes that wait for the store */
+    unsigned reading;     /* lanes that wait for the store */
+    unsigned run_letters; /* moved in this run of the pump */
     struct moves moves;
     struct dlq_pace *paces; /* by topic */
 };

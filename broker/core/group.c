@@ -176,11 +176,11 @@ void group_discard(struct core_group *g)
     struct member *m, *next_m;
     struct gpart *gp, *next_gp;
 
+    HASH_ITER (hh, g->parts, gp, next_gp) {
+        gpart_free(gp); /* its leases refer to members */
+    }
     HASH_ITER (hh, g->members, m, next_m) {
         member_fini(m);
-    }
-    HASH_ITER (hh, g->parts, gp, next_gp) {
-        gpart_free(gp);
     }
     if (g->queue != NULL) {
         queue_free(g);

@@ -79,13 +79,16 @@ static size_t worker_acquire(struct worker *k, unsigned n, struct got *out)
     struct core_acquire_rq rq = {.who = who(k),
                                  .max_msgs = n,
                                  .max_bytes = 1 << 20,
+                                 .max_wait_ms = 20, /* what is not in memory is read first */
                                  .attempt = ++k->attempt,
                                  .done = acquired,
                                  .arg = &done};
 
     core_acquire(k->w->co, &rq);
     world_step(k->w);
-    world_pass(k->w, 1);
+    for (int i = 0; i < 30 && done == 0; i++) {
+        world_pass(k->w, 1);
+    }
     assert_int_equal(done, 1);
     if (rq.err.code != WERR_OK) {
         fail_msg("acquire: %s", rq.err.text);
@@ -387,7 +390,7 @@ static void full_at(unsigned k_th)
             assert_int_not_equal(c[i].offset, c[j].offset);
         }
     }
-    assert_true(fired || k_th > 3);
+    assert_true(fired || k_th > 2);
     finish(&w, &k);
 }
 
@@ -581,7 +584,11 @@ static void test_redrive_and_purge_survive(void **state)
     assert_int_equal(rq.moved, 2);
     assert_int_equal(rq.skipped, 4);
     world_pass(&w, 100);
-    assert_int_equal(worker_acquire(&k, 10, g), 4);
+    for (size_t n = 0; n < 4;) { /* one by one: they are read from the store now */
+        const size_t got = worker_acquire(&k, 10, g + n);
+        assert_true(got > 0);
+        n += got;
+    }
     rq = move(&w, true, 0, 100, 0, false); /* leased ones stay */
     assert_int_equal(rq.moved, 0);
     worker_settle(&k, g, 4, VERB_ACK);
