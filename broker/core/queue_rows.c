@@ -1,0 +1,386 @@
+/*
+ * Rows of queue groups: settled out of order (a chunk each), leases, retries. Written from dirty
+ * marks when the flight leaves; all of them when a flight failed before.
+ */
+#include "broker/core/mem.h"
+#include "broker/core/queue_impl.h"
+
+enum {
+    ROW_VERSION = 1,
+    ACKED_ROW = 1 + CHUNK_MESSAGES / 8,
+    LEASE_HEAD = 1 + 8 * 6 + 16,
+    RETRY_HEAD = 1 + 1 + 4 + 8 * 4
+};
+static const int64_t MS_NS = 1000000;
+
+static struct meta_key row_key(const struct queue_part *qp, enum meta_tag tag, uint64_t id)
+{
+    return meta_key_32_64_64(tag, qp->gp->part_id, qp->gp->group->gid, id);
+}
+
+/* ---------------------------------------------------------------- writing */
+
+static void put_chunk(struct queue_part *qp, struct store_txn *t, struct chunk *c)
+{
+    const struct meta_key k = row_key(qp, META_ACKED, c->number);
+    uint8_t row[ACKED_ROW] = {ROW_VERSION};
+
+    for (unsigned w = 0; w < CHUNK_WORDS; w++) {
+        put_be64(row + 1 + 8 * w, c->done[w]);
+    }
+    txn_put(t, TABLE_META, key_slice(&k), slice_of(row, sizeof row));
+    c->dirty = false;
+    c->stored = true;
+}
+
+static void put_lease(struct queue_part *qp, struct store_txn *t, struct lease *l)
+{
+    const struct meta_key k = row_key(qp, META_LEASE, l->id);
+    const size_t words = (size_t)(l->last - l->first) / 64 + 1;
+    uint8_t row[LEASE_HEAD + LEASE_MESSAGES / 8] = {ROW_VERSION};
+
+    put_be64(row + 1, l->first);
+    put_be64(row + 9, l->last);
+    put_be64(row + 17, (uint64_t)l->deadline_ms);
+    put_be64(row + 25, (uint64_t)l->since_ms);
+    put_be64(row + 33, (uint64_t)l->span_ms);
+    put_be64(row + 41, l->attempt);
+    memcpy(row + 49, l->member->id, MSG_MEMBER_BYTES);
+    for (size_t w = 0; w < words; w++) {
+        put_be64(row + LEASE_HEAD + 8 * w, l->left[w]);
+    }
+    txn_put(t, TABLE_META, key_slice(&k), slice_of(row, LEASE_HEAD + 8 * words));
+    l->stored = true;
+}
+
+static void put_retry(struct queue_part *qp, struct store_txn *t, struct retry *r)
+{
+    const struct meta_key k = row_key(qp, META_RETRY, r->offset);
+    const size_t n = r->reason != NULL ? strlen(r->reason) : 0;
+    uint8_t row[RETRY_HEAD + LIMIT_REASON] = {ROW_VERSION};
+
+    row[1] = r->state == RETRY_DEAD;
+    put_be32(row + 2, r->deliveries);
+    put_be64(row + 6, (uint64_t)r->first_ms);
+    put_be64(row + 14, (uint64_t)r->last_ms);
+    put_be64(row + 22, (uint64_t)r->due_ms);
+    put_be64(row + 30, r->last_lease);
+    if (n > 0) {
+        memcpy(row + RETRY_HEAD, r->reason, n);
+    }
+    txn_put(t, TABLE_META, key_slice(&k), slice_of(row, RETRY_HEAD + n));
+    r->stored = true;
+}
+
+void queue_rows_delete(uint32_t part_id, uint64_t gid, struct store_txn *t)
+{
+    static const enum meta_tag tags[] = {META_ACKED, META_LEASE, META_RETRY};
+
+    for (size_t i = 0; i < 3; i++) {
+        struct meta_key lo = meta_key_32_64(tags[i], part_id, gid), hi = meta_key_after(&lo);
+        txn_delete_range(t, TABLE_META, key_slice(&lo), key_slice(&hi));
+    }
+}
+
+static void mark_all(struct queue_part *qp)
+{
+    struct lease *l;
+    struct retry *r;
+
+    qp->n_gone = 0;
+    for (size_t i = 0; i < qp->set.n; i++) {
+        struct chunk *c = qp->set.v[qp->set.head + i];
+        if (c != NULL) {
+            c->dirty = true;
+        }
+    }
+    TAILQ_FOREACH (l, &qp->leases, by_age) {
+        if (!l->dirty) {
+            l->dirty = true;
+            TAILQ_INSERT_TAIL(&qp->dirty_leases, l, in_dirty);
+        }
+    }
+    for (r = qp->retries; r != NULL; r = r->hh.next) {
+        if (!r->dirty && r->state != RETRY_MOVING) {
+            r->dirty = true;
+            TAILQ_INSERT_TAIL(&qp->dirty_retries, r, in_dirty);
+        }
+    }
+}
+
+void queue_write(struct gpart *gp, struct store_txn *t)
+{
+    struct queue_part *qp = gp->q;
+    struct lease *l;
+    struct retry *r;
+
+    if (gp->rewrite) {
+        queue_rows_delete(gp->part_id, gp->group->gid, t);
+        mark_all(qp);
+    }
+    for (size_t i = 0; i < qp->n_gone; i++) {
+        const struct meta_key k = row_key(qp, (enum meta_tag)qp->gone[i].tag, qp->gone[i].id);
+        txn_delete(t, TABLE_META, key_slice(&k));
+    }
+    qp->n_gone = 0;
+    for (size_t i = 0; i < qp->set.n; i++) {
+        struct chunk *c = qp->set.v[qp->set.head + i];
+        if (c != NULL && c->dirty && acked_has_done(c, gp->floor)) {
+            put_chunk(qp, t, c);
+        } else if (c != NULL) {
+            c->dirty = false; /* settled in order: the floor says it all */
+        }
+    }
+    while ((l = TAILQ_FIRST(&qp->dirty_leases)) != NULL) {
+        TAILQ_REMOVE(&qp->dirty_leases, l, in_dirty);
+        l->dirty = false;
+        put_lease(qp, t, l);
+    }
+    while ((r = TAILQ_FIRST(&qp->dirty_retries)) != NULL) {
+        TAILQ_REMOVE(&qp->dirty_retries, r, in_dirty);
+        r->dirty = false;
+        if (r->state != RETRY_MOVING) {
+            put_retry(qp, t, r);
+        }
+    }
+    qp->flights_out++;
+    TAILQ_FOREACH (r, &qp->moving, link) {
+        r->flight = r->flight != 0 ? r->flight : qp->flights_out;
+    }
+}
+
+void queue_written(struct gpart *gp, enum werr rc)
+{
+    struct queue_part *qp = gp->q;
+    const uint64_t seq = ++qp->flights_over;
+    struct retry *r, *next;
+    bool moved = false;
+
+    for (r = TAILQ_FIRST(&qp->moving); r != NULL; r = next) {
+        next = TAILQ_NEXT(r, link);
+        if (r->flight != seq) {
+            continue;
+        }
+        if (rc == WERR_OK) {
+            retry_free(r);
+            moved = true;
+        } else {
+            TAILQ_REMOVE(&qp->moving, r, link);
+            r->state = RETRY_DEAD; /* its letter comes again */
+            acked_undone(&qp->set, r->offset);
+        }
+    }
+    if (moved) {
+        qp_move_floor(qp);
+    }
+}
+
+/* ---------------------------------------------------------------- loading */
+
+struct loading {
+    struct core *co;
+    struct part **parts;
+    size_t n_parts;
+    struct gpart *last;
+    int64_t now_ms, now_ns;
+};
+
+static struct queue_part *find_part(struct loading *ld, struct slice key)
+{
+    struct gpart *gp = ld->last;
+    uint32_t part_id;
+    uint64_t gid;
+
+    if (key.n != 21) {
+        return NULL;
+    }
+    part_id = be32(key.p + 1);
+    gid = be64(key.p + 5);
+    if (gp == NULL || gp->part_id != part_id || gp->group->gid != gid) {
+        gp = NULL;
+        if (part_id < ld->n_parts && ld->parts[part_id] != NULL) {
+            LIST_FOREACH (gp, &ld->parts[part_id]->groups, of_part) {
+                if (gp->group->gid == gid) {
+                    break;
+                }
+            }
+        }
+        ld->last = gp;
+    }
+    return gp != NULL ? gp->q : NULL;
+}
+
+static enum werr load_chunk(void *arg, struct slice key, struct slice value)
+{
+    struct queue_part *qp = find_part(arg, key);
+
+    if (qp == NULL || value.n != ACKED_ROW || value.p[0] != ROW_VERSION) {
+        return WERR_CORRUPT;
+    }
+    const uint64_t number = be64(key.p + 13);
+    if (number < qp->gp->floor / CHUNK_MESSAGES) {
+        qp_gone(qp, META_ACKED, number);
+        return WERR_OK;
+    }
+    struct chunk *c = acked_chunk(&qp->set, number * CHUNK_MESSAGES, true);
+    for (unsigned w = 0; w < CHUNK_WORDS; w++) {
+        c->done[w] |= be64(value.p + 1 + 8 * w);
+        c->taken[w] |= c->done[w];
+    }
+    c->stored = true;
+    return WERR_OK;
+}
+
+static enum werr load_retry(void *arg, struct slice key, struct slice value)
+{
+    struct queue_part *qp = find_part(arg, key);
+
+    if (qp == NULL || value.n < RETRY_HEAD || value.n > RETRY_HEAD + LIMIT_REASON ||
+        value.p[0] != ROW_VERSION) {
+        return WERR_CORRUPT;
+    }
+    const uint64_t offset = be64(key.p + 13);
+    if (offset < qp->gp->floor || acked_is_done(&qp->set, offset)) {
+        qp_gone(qp, META_RETRY, offset);
+        return WERR_OK;
+    }
+    struct retry *r = retry_get(qp, offset);
+    r->deliveries = be32(value.p + 2);
+    r->first_ms = (int64_t)be64(value.p + 6);
+    r->last_ms = (int64_t)be64(value.p + 14);
+    r->due_ms = (int64_t)be64(value.p + 22);
+    r->last_lease = be64(value.p + 30);
+    r->was_dead = value.p[1] != 0;
+    r->stored = true;
+    retry_reason(r, slice_of(value.p + RETRY_HEAD, value.n - RETRY_HEAD));
+    acked_take(&qp->set, offset, offset);
+    return WERR_OK;
+}
+
+/* What of a lease still holds. */
+static void lease_prune(struct lease *l)
+{
+    struct queue_part *qp = l->qp;
+
+    for (uint64_t o = l->first, n = l->n_left; o <= l->last && n > 0; o++) {
+        if (!lease_has(l, o)) {
+            continue;
+        }
+        n--;
+        struct retry *r = retry_find(qp, o);
+        if (r != NULL && r->last_lease < l->id && !r->was_dead) {
+            l->retry = r; /* given again since */
+            r->leased_again = true;
+        } else if (o < qp->gp->floor || acked_is_done(&qp->set, o) || r != NULL) {
+            lease_drop(l, o);
+        } else {
+            acked_take(&qp->set, o, o);
+        }
+    }
+}
+
+static enum werr load_lease(void *arg, struct slice key, struct slice value)
+{
+    struct loading *ld = arg;
+    struct queue_part *qp = find_part(ld, key);
+
+    if (qp == NULL || value.n < LEASE_HEAD || value.p[0] != ROW_VERSION) {
+        return WERR_CORRUPT;
+    }
+    const uint64_t first = be64(value.p + 1), last = be64(value.p + 9);
+    if (last < first || last - first >= LEASE_MESSAGES ||
+        value.n != LEASE_HEAD + 8 * ((size_t)(last - first) / 64 + 1)) {
+        return WERR_CORRUPT;
+    }
+    struct member *m = member_find(qp->gp->group, value.p + 49);
+    m = m != NULL ? m : member_restore(qp->gp->group, value.p + 49);
+    struct lease *l = lease_new(qp, m, be64(key.p + 13), first, last);
+    l->dirty = false;
+    TAILQ_REMOVE(&qp->dirty_leases, l, in_dirty);
+    l->stored = true;
+    l->deadline_ms = (int64_t)be64(value.p + 17);
+    l->since_ms = (int64_t)be64(value.p + 25);
+    l->span_ms = (int64_t)be64(value.p + 33);
+    l->attempt = be64(value.p + 41);
+    m->attempt = l->attempt > m->attempt ? l->attempt : m->attempt;
+    const int64_t wait_ms = l->deadline_ms - ld->now_ms;
+    timer_set(&ld->co->timers, &l->expiry, ld->now_ns + (wait_ms > 0 ? wait_ms : 0) * MS_NS);
+    for (uint64_t o = first; o <= last; o++) {
+        const uint64_t i = o - first;
+        if ((be64(value.p + LEASE_HEAD + 8 * (i / 64)) >> (i % 64) & 1) == 0) {
+            l->left[i / 64] &= ~(UINT64_C(1) << (i % 64));
+            l->n_left--;
+            m->leased--;
+            qp->leased--;
+            qp->q->leased--;
+            ld->co->gstats.leased--;
+        }
+    }
+    if (l->n_left == 0) {
+        lease_free(l);
+    } else {
+        lease_prune(l);
+    }
+    return WERR_OK;
+}
+
+static void place_retries(struct queue_part *qp)
+{
+    struct retry *r, *next;
+
+    HASH_ITER (hh, qp->retries, r, next) {
+        if (r->leased_again) {
+            continue;
+        }
+        if (r->was_dead) {
+            retry_dead(r);
+        } else {
+            const bool stored = r->stored;
+            retry_wait_until(r, r->due_ms);
+            r->stored = stored;
+        }
+    }
+}
+
+enum werr queue_load(struct core *co, struct werror *e)
+{
+    static const struct {
+        enum meta_tag tag;
+        store_row_fn fn;
+        const char *what;
+    } tables[] = {{META_ACKED, load_chunk, "settled messages"},
+                  {META_RETRY, load_retry, "retries"},
+                  {META_LEASE, load_lease, "leases"}};
+    struct loading ld = {.co = co, .n_parts = co->next_part};
+    enum werr rc = WERR_OK;
+
+    ld.now_ms = core_wall_ms(co);
+    ld.now_ns = core_mono_ns(co);
+    ld.parts = core_calloc(ld.n_parts, sizeof(struct part *));
+    for (size_t i = 0; i < co->n_names; i++) {
+        for (uint32_t p = 0; p < co->names[i]->n_parts; p++) {
+            ld.parts[co->names[i]->parts[p]->id] = co->names[i]->parts[p];
+        }
+    }
+    for (size_t i = 0; i < 3 && rc == WERR_OK; i++) {
+        const struct meta_key lo = meta_key(tables[i].tag), hi = meta_key_after(&lo);
+        ld.last = NULL;
+        rc =
+            store_scan(co->st, TABLE_META, key_slice(&lo), key_slice(&hi), tables[i].fn, &ld, NULL);
+        if (rc != WERR_OK) {
+            werror_set(e, rc, "a row of %s is damaged", tables[i].what);
+        }
+    }
+    for (size_t i = 0; i < co->n_groups && rc == WERR_OK; i++) {
+        struct gpart *gp;
+        for (gp = co->group_names[i]->parts; gp != NULL; gp = gp->hh.next) {
+            if (gp->q != NULL) {
+                place_retries(gp->q);
+                qp_move_floor(gp->q);
+                qp_look(gp->q);
+            }
+        }
+    }
+    free(ld.parts);
+    return rc;
+}
