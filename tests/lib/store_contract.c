@@ -1,4 +1,4 @@
-#include "tests/lib/store_contract.h"
+#include "tests/lib/store_contract_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,19 +6,12 @@
 #include "storage/rep.h"
 #include "tests/lib/test.h"
 
-struct fixture {
-    const struct contract *c;
-    void *disk;
-    struct world_env env;
-    struct world w;
-};
-
 static struct fixture *fx(void **state)
 {
     return *state;
 }
 
-static void reopen(struct fixture *f)
+void contract_reopen(struct fixture *f)
 {
     world_close(&f->w);
     world_open(&f->w);
@@ -41,7 +34,7 @@ static void on_outcome(void *arg, enum store_stage stage, enum werr rc, const st
     }
 }
 
-static enum werr commit(struct fixture *f, struct store_txn *t)
+enum werr contract_commit(struct fixture *f, struct store_txn *t)
 {
     struct outcome o = {false, WERR_OK};
     store_submit(f->w.st, t, STORE_SYNC, false, on_outcome, &o);
@@ -57,7 +50,7 @@ static void append_n(struct fixture *f, enum store_table table, uint32_t partiti
     uint64_t base = store_next_offset(f->w.st, partition);
     for (unsigned i = 0; i < n; i++)
         world_txn_append(t, table, partition, base + (uint64_t)i * count, count, bytes, ms + i);
-    assert_int_equal(commit(f, t), WERR_OK);
+    assert_int_equal(contract_commit(f, t), WERR_OK);
 }
 
 static uint64_t first_offset(const struct blob *b)
@@ -130,7 +123,7 @@ static void test_reopen_keeps_everything(void **state)
     uint64_t before = 0, after = 0;
     struct werror e;
     assert_int_equal(store_hash(f->w.st, &before, &e), WERR_OK);
-    reopen(f);
+    contract_reopen(f);
     assert_int_equal(store_hash(f->w.st, &after, &e), WERR_OK);
     assert_true(before == after);
     world_check(&f->w, f->w.seq);
@@ -170,7 +163,7 @@ static void test_epoch_and_uuid(void **state)
     uint64_t epoch = store_epoch(f->w.st);
     assert_true(epoch > 0);
     for (int i = 0; i < 3; i++) {
-        reopen(f);
+        contract_reopen(f);
         assert_true(store_epoch(f->w.st) > epoch);
         epoch = store_epoch(f->w.st);
         assert_memory_equal(uuid, store_uuid(f->w.st), sizeof(uuid));
@@ -239,8 +232,8 @@ static void test_metadata(void **state)
     txn_put(t, TABLE_DELAY, slice_str("ta"), slice_str(""));
     txn_delete(t, TABLE_META, slice_str("tb"));
     txn_put(t, TABLE_META, slice_str("ta"), slice_str("one"));
-    assert_int_equal(commit(f, t), WERR_OK);
-    reopen(f);
+    assert_int_equal(contract_commit(f, t), WERR_OK);
+    contract_reopen(f);
     assert_int_equal(store_get(f->w.st, TABLE_META, slice_str("ta"), &v, &e), WERR_OK);
     assert_true(slice_eq(buf_slice(&v), slice_str("one")));
     assert_int_equal(store_get(f->w.st, TABLE_META, slice_str("tb"), &v, &e), WERR_NOT_FOUND);
@@ -250,7 +243,7 @@ static void test_metadata(void **state)
     t = store_txn_new(f->w.st);
     txn_delete_range(t, TABLE_META, slice_str("ta"), slice_str("tc"));
     txn_put(t, TABLE_META, slice_str("tb"), slice_str("again")); /* after the range: stays */
-    assert_int_equal(commit(f, t), WERR_OK);
+    assert_int_equal(contract_commit(f, t), WERR_OK);
     assert_int_equal(store_get(f->w.st, TABLE_META, slice_str("ta"), &v, &e), WERR_NOT_FOUND);
     assert_int_equal(store_get(f->w.st, TABLE_META, slice_str("tb"), &v, &e), WERR_OK);
     assert_int_equal(store_get(f->w.st, TABLE_META, slice_str("tc"), &v, &e), WERR_OK);
@@ -261,7 +254,7 @@ static void test_metadata(void **state)
         assert_int_equal(store_hash(f->w.st, &hash[i], &e), WERR_OK);
         t = store_txn_new(f->w.st);
         txn_put(t, i ? TABLE_DELAY : TABLE_META, slice_str("tz"), slice_str("x"));
-        assert_int_equal(commit(f, t), WERR_OK);
+        assert_int_equal(contract_commit(f, t), WERR_OK);
     }
     assert_true(hash[0] != hash[1] && hash[1] != hash[2]);
 }
@@ -276,7 +269,7 @@ static void test_trim(void **state)
     txn_trim(t, 1, 45);
     txn_trim(t, 1, 30); /* never down */
     txn_trim(t, 99, 5); /* unknown: nothing */
-    assert_int_equal(commit(f, t), WERR_OK);
+    assert_int_equal(contract_commit(f, t), WERR_OK);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(store_log_start(f->w.st, 1), 45);
         assert_int_equal(store_next_offset(f->w.st, 99), 0);
@@ -284,16 +277,16 @@ static void test_trim(void **state)
         assert_int_equal(world_read(&f->w, 1, 45, 100, 10, &data, &e), WERR_OK);
         assert_int_equal(first_offset(data), 40); /* the batch that contains it */
         blob_unref(data);
-        reopen(f);
+        contract_reopen(f);
     }
     t = store_txn_new(f->w.st);
     txn_trim(t, 1, 1000); /* at most to the end */
-    assert_int_equal(commit(f, t), WERR_OK);
-    reopen(f);
+    assert_int_equal(contract_commit(f, t), WERR_OK);
+    contract_reopen(f);
     assert_int_equal(store_log_start(f->w.st, 1), 100);
     assert_int_equal(store_next_offset(f->w.st, 1), 100);
     append_n(f, TABLE_LOG_7D, 1, 1, 1, 100, 5);
-    reopen(f);
+    contract_reopen(f);
     assert_int_equal(store_next_offset(f->w.st, 1), 101);
 }
 
@@ -307,7 +300,7 @@ static void test_drop_partition(void **state)
     append_n(f, TABLE_LOG_7D, 1, 3, 2, 500, 1000);
     struct store_txn *t = store_txn_new(f->w.st);
     txn_drop_partition(t, 1);
-    assert_int_equal(commit(f, t), WERR_OK);
+    assert_int_equal(contract_commit(f, t), WERR_OK);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(store_next_offset(f->w.st, 1), 0);
         assert_int_equal(store_next_offset(f->w.st, 2), 6);
@@ -317,7 +310,7 @@ static void test_drop_partition(void **state)
         assert_int_equal(world_read(&f->w, 2, 0, 6, 100000, &data, &e), WERR_OK);
         assert_int_equal(data->n, 1500);
         blob_unref(data);
-        reopen(f);
+        contract_reopen(f);
     }
 }
 
@@ -342,7 +335,7 @@ static void test_roll_and_tail(void **state)
     txn_roll(t);
     txn_put(t, TABLE_META, slice_str("tw"), slice_str("window"));
     world_txn_append(t, TABLE_LOG_7D, 1, 25, 5, 300, 2001); /* after it */
-    assert_int_equal(commit(f, t), WERR_OK);
+    assert_int_equal(contract_commit(f, t), WERR_OK);
     append_n(f, TABLE_LOG_30D, 1, 2, 5, 300, 3000); /* the class changed */
     append_n(f, TABLE_LOG_7D, 5, 2, 5, 300, 3000);
     for (int i = 0; i < 2; i++) {
@@ -364,7 +357,7 @@ static void test_roll_and_tail(void **state)
         assert_int_equal(first_offset(data), 10);
         assert_int_equal(data->n, 6 * 300);
         blob_unref(data);
-        reopen(f);
+        contract_reopen(f);
     }
 }
 
@@ -407,7 +400,7 @@ static void test_find_by_time(void **state)
     assert_int_equal(find(f, 1, 5003, 190, &ms), 190); /* not at or above end */
     struct store_txn *t = store_txn_new(f->w.st);
     txn_trim(t, 1, 15);
-    assert_int_equal(commit(f, t), WERR_OK);
+    assert_int_equal(contract_commit(f, t), WERR_OK);
     assert_int_equal(find(f, 1, 0, 200, &ms), 15);
     assert_int_equal(ms, 1001);
     assert_int_equal(find(f, 9, 0, 0, &ms), 0);
@@ -421,7 +414,7 @@ static void test_large_batches(void **state)
     append_n(f, TABLE_LOG_7D, 1, 3, 7, 100 << 10, 1000);
     append_n(f, TABLE_LOG_7D, 1, 1, 7, 15 << 20, 1000);
     append_n(f, TABLE_LOG_7D, 1, 40, 1, 10 << 10, 1000);
-    reopen(f);
+    contract_reopen(f);
     uint64_t at = 0;
     size_t bytes = 0;
     while (at < 68) {
@@ -448,7 +441,7 @@ static void test_partition_at(void **state)
     assert_int_equal(store_log_start(f->w.st, 1), 1000);
     append_n(f, TABLE_LOG_7D, 1, 2, 5, 200, 1);
     store_partition_at(f->w.st, 1, 5000); /* too late: nothing */
-    reopen(f);
+    contract_reopen(f);
     assert_int_equal(store_log_start(f->w.st, 1), 1000);
     assert_int_equal(store_next_offset(f->w.st, 1), 1010);
     struct blob *data = NULL;
@@ -472,14 +465,14 @@ static void test_gc_frees_dead_buckets(void **state)
     assert_int_equal(s.buckets, 7);
     struct store_txn *t = store_txn_new(f->w.st);
     txn_trim(t, 1, 400); /* four whole buckets */
-    assert_int_equal(commit(f, t), WERR_OK);
+    assert_int_equal(contract_commit(f, t), WERR_OK);
     world_gc(&f->w);
     store_stats(f->w.st, &s);
     assert_int_equal(s.buckets, 3);
     assert_int_equal(s.reclaimed_bytes, 4 * 80000);
     assert_int_equal(s.moved_bytes, 0);
     assert_int_equal(s.live_bytes, 2 * 80000);
-    reopen(f);
+    contract_reopen(f);
     struct blob *data = NULL;
     struct werror e;
     assert_int_equal(world_read(&f->w, 1, 400, 600, 1 << 20, &data, &e), WERR_OK);
@@ -500,7 +493,7 @@ static void test_gc_moves_survivors(void **state)
     for (uint32_t p = 1; p <= 8; p++) { /* 80 % dead */
         struct store_txn *t = store_txn_new(f->w.st);
         txn_trim(t, p, 50);
-        assert_int_equal(commit(f, t), WERR_OK);
+        assert_int_equal(contract_commit(f, t), WERR_OK);
     }
     world_gc(&f->w);
     store_stats(f->w.st, &s);
@@ -512,7 +505,7 @@ static void test_gc_moves_survivors(void **state)
     assert_int_equal(r.table, TABLE_HOLD);
     append_n(f, TABLE_LOG_7D, 9, 1, 5, 5000, 2000);
     assert_int_equal(store_hash(f->w.st, &before, &e), WERR_OK);
-    reopen(f);
+    contract_reopen(f);
     assert_int_equal(store_hash(f->w.st, &after, &e), WERR_OK);
     assert_true(before == after);
     struct blob *data = NULL;
@@ -539,7 +532,7 @@ static void test_random_with_gc(void **state)
         world_settle(&f->w);
         world_gc(&f->w);
         world_check(&f->w, f->w.seq);
-        reopen(f);
+        contract_reopen(f);
         world_check(&f->w, f->w.seq);
     }
 }
@@ -552,12 +545,12 @@ static void test_many_partitions(void **state)
     for (uint32_t p = 0; p < N; p++)
         world_txn_append(t, TABLE_LOG_7D, p, 0, 1, 100, 1000);
     txn_roll(t);
-    assert_int_equal(commit(f, t), WERR_OK);
+    assert_int_equal(contract_commit(f, t), WERR_OK);
     t = store_txn_new(f->w.st);
     for (uint32_t p = 0; p < N; p += 2)
         txn_drop_partition(t, p);
-    assert_int_equal(commit(f, t), WERR_OK);
-    reopen(f);
+    assert_int_equal(contract_commit(f, t), WERR_OK);
+    contract_reopen(f);
     for (uint32_t p = 0; p < N; p++)
         assert_int_equal(store_next_offset(f->w.st, p), p % 2);
 }
@@ -633,227 +626,6 @@ static void test_close_answers_everything(void **state)
     assert_int_equal(store_next_offset(f->w.st, 2), N);
 }
 
-/* ---------------------------------------------------------------- rows */
-
-struct rows_wait {
-    struct store_rows r;
-    bool done;
-};
-
-static void on_rows(struct store_rows *r)
-{
-    struct rows_wait *w = r->arg;
-    assert_false(w->done);
-    w->done = true;
-}
-
-/* Reads rows [lo, hi) of DELAY and waits. The caller frees w->r.data. */
-static void read_rows(struct fixture *f, struct rows_wait *w, const char *lo, const char *hi,
-                      uint32_t max_rows, uint32_t max_bytes)
-{
-    *w = (struct rows_wait){.r = {.table = TABLE_DELAY,
-                                  .lo = slice_str(lo),
-                                  .hi = slice_str(hi),
-                                  .max_rows = max_rows,
-                                  .max_bytes = max_bytes,
-                                  .fn = on_rows,
-                                  .arg = w}};
-    store_rows(f->w.st, &w->r);
-    assert_false(w->done); /* never inside the call */
-    world_wait(&f->w, &w->done);
-    if (w->r.rc != WERR_OK)
-        fail_msg("%s", w->r.err.text);
-}
-
-/* Row number n of the tests below: key "rNNNN", value of n bytes. */
-static void put_numbered(struct store_txn *t, unsigned n, const uint8_t *fill)
-{
-    char key[8];
-    snprintf(key, sizeof(key), "r%04u", n);
-    txn_put(t, TABLE_DELAY, slice_str(key), slice_of(fill, n));
-}
-
-static void expect_numbered(const struct store_rows *r, unsigned first, unsigned n)
-{
-    struct slice key, value;
-    size_t at = 0;
-    char want[8];
-    assert_int_equal(r->n, n);
-    for (unsigned i = 0; i < n; i++) {
-        assert_true(store_rows_next(r, &at, &key, &value));
-        snprintf(want, sizeof(want), "r%04u", first + i);
-        assert_true(slice_eq(key, slice_str(want)));
-        assert_int_equal(value.n, first + i);
-        for (size_t b = 0; b < value.n; b++)
-            assert_int_equal(value.p[b], 0x5a);
-    }
-    assert_false(store_rows_next(r, &at, &key, &value));
-}
-
-static void test_rows_limits(void **state)
-{
-    struct fixture *f = fx(state);
-    struct rows_wait w;
-    uint8_t fill[500];
-    memset(fill, 0x5a, sizeof(fill));
-    read_rows(f, &w, "", "", 10, 1000); /* an empty table */
-    assert_null(w.r.data);
-    expect_numbered(&w.r, 0, 0);
-    assert_false(w.r.more);
-    struct store_txn *t = store_txn_new(f->w.st);
-    for (unsigned i = 300; i > 0; i--)
-        put_numbered(t, i - 1, fill); /* order comes from the keys */
-    assert_int_equal(commit(f, t), WERR_OK);
-    for (int i = 0; i < 2; i++) {
-        read_rows(f, &w, "r0010", "r0020", 0, 0);
-        expect_numbered(&w.r, 10, 10); /* hi is not in it */
-        assert_false(w.r.more);
-        blob_unref(w.r.data);
-        read_rows(f, &w, "r0010", "r0020", 10, 0); /* exactly all: no more */
-        expect_numbered(&w.r, 10, 10);
-        assert_false(w.r.more);
-        blob_unref(w.r.data);
-        read_rows(f, &w, "r0010", "r0020", 9, 0);
-        expect_numbered(&w.r, 10, 9);
-        assert_true(w.r.more);
-        blob_unref(w.r.data);
-        /* rows of 8 + 5 + n bytes: two of them are 227, three are 342 */
-        read_rows(f, &w, "r0100", "", 0, 341);
-        expect_numbered(&w.r, 100, 2);
-        assert_true(w.r.more);
-        blob_unref(w.r.data);
-        read_rows(f, &w, "r0100", "", 0, 342);
-        expect_numbered(&w.r, 100, 3);
-        blob_unref(w.r.data);
-        read_rows(f, &w, "r0299", "", 0, 1); /* the first comes even if it is larger */
-        expect_numbered(&w.r, 299, 1);
-        assert_false(w.r.more);
-        blob_unref(w.r.data);
-        read_rows(f, &w, "", "", 0, 0);
-        expect_numbered(&w.r, 0, 300);
-        blob_unref(w.r.data);
-        read_rows(f, &w, "r0300", "", 0, 0);
-        assert_null(w.r.data);
-        reopen(f);
-    }
-}
-
-static void test_rows_deleted(void **state)
-{
-    struct fixture *f = fx(state);
-    struct rows_wait w;
-    uint8_t fill[200];
-    memset(fill, 0x5a, sizeof(fill));
-    struct store_txn *t = store_txn_new(f->w.st);
-    for (unsigned i = 0; i < 100; i++)
-        put_numbered(t, i, fill);
-    assert_int_equal(commit(f, t), WERR_OK);
-    world_roll(&f->w); /* written out, so that deletions meet rows in files */
-    world_settle(&f->w);
-    t = store_txn_new(f->w.st);
-    txn_delete(t, TABLE_DELAY, slice_str("r0000"));
-    txn_delete_range(t, TABLE_DELAY, slice_str("r0001"), slice_str("r0050"));
-    txn_delete(t, TABLE_DELAY, slice_str("r0099"));
-    assert_int_equal(commit(f, t), WERR_OK);
-    for (int i = 0; i < 3; i++) {
-        read_rows(f, &w, "", "", 0, 0);
-        expect_numbered(&w.r, 50, 49);
-        assert_false(w.r.more);
-        blob_unref(w.r.data);
-        read_rows(f, &w, "", "r0050", 5, 0);
-        assert_null(w.r.data);
-        assert_false(w.r.more);
-        if (i == 0)
-            reopen(f);
-        else if (f->c->kill != NULL) {
-            f->c->kill(f->w.st);
-            world_open(&f->w);
-        }
-    }
-    t = store_txn_new(f->w.st);
-    put_numbered(t, 49, fill); /* below what was deleted: seen at once after its completion */
-    assert_int_equal(commit(f, t), WERR_OK);
-    read_rows(f, &w, "", "", 1, 0);
-    expect_numbered(&w.r, 49, 1);
-    assert_true(w.r.more);
-    blob_unref(w.r.data);
-}
-
-/* Reading in pages while rows come and go: every row that was there all the time is seen once. */
-static void test_rows_pages(void **state)
-{
-    struct fixture *f = fx(state);
-    struct rows_wait w;
-    uint8_t fill[1000];
-    char from[8] = "";
-    unsigned seen = 0;
-    memset(fill, 0x5a, sizeof(fill));
-    struct store_txn *t = store_txn_new(f->w.st);
-    for (unsigned i = 0; i < 900; i += 2)
-        put_numbered(t, i, fill);
-    assert_int_equal(commit(f, t), WERR_OK);
-    for (bool more = true; more;) {
-        read_rows(f, &w, from, "", 37, 0);
-        more = w.r.more;
-        struct slice key, value;
-        size_t at = 0;
-        while (store_rows_next(&w.r, &at, &key, &value)) {
-            seen += value.n % 2 == 0;
-            memcpy(from, key.p, key.n);
-            from[key.n] = '\0';
-        }
-        blob_unref(w.r.data);
-        strcat(from, "!"); /* behind the last one */
-        t = store_txn_new(f->w.st);
-        for (unsigned i = seen % 7; i < 900; i += 90)
-            if (i % 2 == 1)
-                put_numbered(t, i, fill);
-        txn_delete(t, TABLE_DELAY, slice_str("r0001"));
-        assert_int_equal(commit(f, t), WERR_OK);
-    }
-    assert_int_equal(seen, 450);
-}
-
-static unsigned n_closed_rows;
-
-static void on_closed_rows(struct store_rows *r)
-{
-    assert_true(r->rc == WERR_OK || (r->rc == WERR_CLOSED && r->data == NULL));
-    blob_unref(r->data);
-    r->data = NULL;
-    n_closed_rows++;
-}
-
-static void test_rows_while_closing(void **state)
-{
-    struct fixture *f = fx(state);
-    enum { N = 60 };
-    static struct store_rows reads[N];
-    static uint8_t fill[1000];
-    for (int kill = 0; kill < 2; kill++) {
-        struct store_txn *t = store_txn_new(f->w.st);
-        for (unsigned i = 0; i < 200; i++)
-            put_numbered(t, i, fill);
-        assert_int_equal(commit(f, t), WERR_OK);
-        n_closed_rows = 0;
-        for (unsigned i = 0; i < N; i++) {
-            reads[i] = (struct store_rows){.table = TABLE_DELAY, .fn = on_closed_rows};
-            store_rows(f->w.st, &reads[i]);
-        }
-        if (kill == 0) {
-            world_close(&f->w);
-            assert_int_equal(n_closed_rows, N);
-        } else if (f->c->kill != NULL) {
-            f->c->kill(f->w.st); /* nobody is told, nothing leaks */
-            for (unsigned i = 0; i < N; i++)
-                assert_null(reads[i].data);
-        } else {
-            world_close(&f->w);
-        }
-        world_open(&f->w);
-    }
-}
-
 /* ---------------------------------------------------------------- running */
 
 static const struct contract *running;
@@ -903,10 +675,10 @@ int contract_run(const struct contract *c)
         CASE(test_many_partitions),
         CASE(test_replay),
         CASE(test_close_answers_everything),
-        CASE(test_rows_limits),
-        CASE(test_rows_deleted),
-        CASE(test_rows_pages),
-        CASE(test_rows_while_closing),
+        CASE(contract_rows_limits),
+        CASE(contract_rows_deleted),
+        CASE(contract_rows_pages),
+        CASE(contract_rows_while_closing),
     };
 #undef CASE
     running = c;
