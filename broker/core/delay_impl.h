@@ -95,8 +95,6 @@ struct delay_core {
     uint64_t parts_version;
 };
 
-int delay_key_cmp(const uint8_t *a, const uint8_t *b);
-
 /* ---------------------------------------------------------------- for produce.c */
 
 /* deliver_at within its limits: WERR_OK, or TOO_LARGE in rq->err. */
@@ -111,8 +109,9 @@ void delay_name(const struct part *pt, uint64_t sequence, struct core_produce *r
 bool delay_arriving(struct core *co, const struct part *pt, uint64_t sequence,
                     const struct core_produce *rq);
 
-/* ---------------------------------------------------------------- delay.c */
+/* ---------------------------------------------------------------- delay_row.c */
 
+int delay_key_cmp(const uint8_t *a, const uint8_t *b);
 struct delayed *delayed_find(const struct delay_core *dc, const uint8_t *key);
 void delayed_free(struct delay_core *dc, struct delayed *d);
 /* Decodes a row. false: it is damaged (logged). *d is filled, nothing is allocated but d->cancelled
@@ -126,6 +125,9 @@ static inline unsigned delayed_live(const struct delayed *d)
 }
 bool delayed_is_cancelled(const struct delayed *d, unsigned i);
 void delayed_cancel(struct delayed *d, unsigned i, bool cancelled); /* one that is not so yet */
+
+/* ---------------------------------------------------------------- delay.c */
+
 /* Adds to the number of waiting messages; its row goes with the open flight. */
 void delay_count(struct delay_core *dc, int64_t messages);
 struct part *delay_part_find(struct delay_core *dc, uint32_t id);
