@@ -111,8 +111,8 @@ static bool group_has_more(struct consumer *c, int *r)
 {
     int64_t now_ns = cli_mono_ns();
     bool left = true;
-    if (!c->group || !c->until_end || now_ns < c->look_ns) {
-        return true;
+    if (!c->group || !c->until_end || now_ns < c->look_ns || weir_sub_epoch(c->sub) == 0) {
+        return true; /* not joined yet: it may still be refused */
     }
     c->look_ns = now_ns + WAIT_SLICE_MS * INT64_C(1000000);
     *r = commit(c);

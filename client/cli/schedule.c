@@ -1,7 +1,8 @@
 /*
  * weir schedule list, cancel.
- * Happy path: one call lists. The id of a batch stands for all its messages, so the list is looked
- * through for how many those are; then the messages are cancelled, each with its own result.
+ * Happy path: one call lists. Messages are cancelled by their ids, each with its own result. The id
+ * of a batch stands for all its messages: they are asked for one after the other, until one is
+ * unknown.
  * What can fail: the server's answers (one line); an id that is delivered already or unknown, which
  * is said and makes the exit code 1.
  * Who owns what: the cancel owns its targets; ids are texts of the command line.
@@ -18,7 +19,7 @@
 #include "client/cli/timeparse.h"
 #include "client/cli/values.h"
 
-enum { COUNT_DEFAULT = 100, ID_SIZE = 96 };
+enum { COUNT_DEFAULT = 100, ID_SIZE = 96, IDS_AT_ONCE = 64 };
 
 struct listing {
     struct session s;
@@ -93,8 +94,7 @@ int run_schedule_list(const struct args *a)
 struct target {
     const char *id;
     bool batch;
-    bool found; /* in the list of what waits */
-    uint32_t messages;
+    bool found; /* dry run: in the list of what waits */
     int status; /* as weir_schedule_cancel */
 };
 
@@ -113,8 +113,7 @@ static bool names(const struct target *t, const weir_scheduled *w)
     if (strncmp(t->id, w->id, n) != 0) {
         return false;
     }
-    return t->batch ? !t->id[n]
-                    : t->id[n] == '.' && value_count(t->id + n + 1, &i) && i < (int64_t)w->messages;
+    return t->batch ? !t->id[n] : t->id[n] == '.' && value_count(t->id + n + 1, &i);
 }
 
 static int look(void *user, const weir_scheduled *w)
@@ -124,33 +123,31 @@ static int look(void *user, const weir_scheduled *w)
         struct target *t = &c->targets[i];
         if (!t->found && names(t, w)) {
             t->found = true;
-            t->messages = w->messages;
             c->not_found--;
         }
     }
     return c->not_found > 0;
 }
 
+/* A batch of n messages has the ids ID.0 to ID.(n-1); the next one is unknown. */
 static weir_error cancel_batch(struct cancel *c, const char *topic, struct target *t)
 {
-    enum { IDS_AT_ONCE = 64 };
     char text[IDS_AT_ONCE][ID_SIZE];
     const char *ids[IDS_AT_ONCE];
     int status[IDS_AT_ONCE];
     weir_error e = {.outcome = WEIR_DONE};
-    /* one that is not in the list any more is asked for too: delivered, or unknown? */
-    uint32_t messages = t->found ? t->messages : 1;
+    bool more = true;
     t->status = WEIR_NOT_SCHEDULED;
-    for (uint32_t i = 0; e.outcome == WEIR_DONE && i < messages; i += IDS_AT_ONCE) {
-        uint32_t n = messages - i < IDS_AT_ONCE ? messages - i : IDS_AT_ONCE;
-        for (uint32_t k = 0; k < n; k++) {
+    for (uint32_t i = 0; more && e.outcome == WEIR_DONE; i += IDS_AT_ONCE) {
+        for (uint32_t k = 0; k < IDS_AT_ONCE; k++) {
             snprintf(text[k], sizeof text[k], "%.80s.%" PRIu32, t->id, i + k);
             ids[k] = text[k];
         }
-        e = weir_schedule_cancel(c->s.w, topic, ids, n, status, c->s.timeout_ms);
-        for (uint32_t k = 0; e.outcome == WEIR_DONE && k < n; k++) {
-            if (status[k] == WEIR_DELIVERED || t->status == WEIR_NOT_SCHEDULED) {
-                t->status = status[k]; /* all are delivered at once, or none */
+        e = weir_schedule_cancel(c->s.w, topic, ids, IDS_AT_ONCE, status, c->s.timeout_ms);
+        for (uint32_t k = 0; more && e.outcome == WEIR_DONE && k < IDS_AT_ONCE; k++) {
+            more = status[k] == WEIR_CANCELLED;
+            if (status[k] != WEIR_NOT_SCHEDULED) {
+                t->status = status[k];
             }
         }
     }
@@ -179,27 +176,21 @@ static weir_error cancel_messages(struct cancel *c, const char *topic, const cha
     return e;
 }
 
+/* A dry run only looks whether they wait. */
+static weir_error look_all(struct cancel *c, const char *topic)
+{
+    c->not_found = c->n;
+    weir_error e = weir_schedule_list(c->s.w, topic, look, c, c->s.timeout_ms);
+    for (size_t i = 0; i < c->n; i++) {
+        c->targets[i].status = c->targets[i].found ? WEIR_CANCELLED : WEIR_NOT_SCHEDULED;
+    }
+    return e;
+}
+
 static int cancel_all(struct cancel *c, const char *topic, const char **ids, int *status)
 {
-    weir_error e = {.outcome = WEIR_DONE};
-    bool any_batch = false;
-    for (size_t i = 0; i < c->n; i++) {
-        any_batch = any_batch || c->targets[i].batch;
-    }
-    if (c->dry || any_batch) {
-        c->not_found = c->n;
-        e = weir_schedule_list(c->s.w, topic, look, c, c->s.timeout_ms);
-    }
-    if (c->dry) {
-        for (size_t i = 0; i < c->n; i++) {
-            c->targets[i].status = c->targets[i].found ? WEIR_CANCELLED : WEIR_NOT_SCHEDULED;
-        }
-        return e.outcome == WEIR_DONE ? EXIT_DONE : session_fail_topic(&c->s, topic, &e);
-    }
-    if (e.outcome == WEIR_DONE) {
-        e = cancel_messages(c, topic, ids, status);
-    }
-    for (size_t i = 0; e.outcome == WEIR_DONE && i < c->n; i++) {
+    weir_error e = c->dry ? look_all(c, topic) : cancel_messages(c, topic, ids, status);
+    for (size_t i = 0; !c->dry && e.outcome == WEIR_DONE && i < c->n; i++) {
         if (c->targets[i].batch) {
             e = cancel_batch(c, topic, &c->targets[i]);
         }
