@@ -60,14 +60,18 @@ static void acquire_done(struct core_acquire_rq *rq)
     acquire_free(a);
 }
 
-void acquires_cancel(struct conn *c, const struct as_member *as)
+void acquires_end(struct conn *c, const struct as_member *as, enum werr why)
 {
     struct acquire *a, *next;
+    struct werror e;
+
+    (void)werror_set(&e, why, "%s", werr_text(why));
 
     for (a = LIST_FIRST(&c->acquires); a != NULL; a = next) {
         next = LIST_NEXT(a, of_conn);
         if (as == NULL || as_member_is(&a->as, as)) {
             core_acquire_cancel(&a->rq);
+            conn_put_error(c, a->corr, &e, NULL, 0);
             acquire_free(a);
         }
     }

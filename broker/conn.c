@@ -241,7 +241,7 @@ static void shed(struct conn *c)
     }
     subs_close(c);
     fetches_cancel(c);
-    acquires_cancel(c, NULL);
+    acquires_end(c, NULL, WERR_SHUTTING_DOWN); /* nobody hears it */
     seats_close(c);
     conn_drop_big(c);
     while (c->out_head < c->out_tail) {

@@ -113,7 +113,7 @@ void seat_close(struct seat *s)
     unlist_seat(s);
     LIST_REMOVE(s, of_conn);
     s->c->n_seats--;
-    acquires_cancel(s->c, &s->as);
+    acquires_end(s->c, &s->as, WERR_FENCED_MEMBER);
     join_forget(s->join); /* it is answered without its seat */
     core_session_end(s->session);
     free(s);

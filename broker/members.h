@@ -36,7 +36,7 @@ struct seat {
 struct seat *seat_find(struct conn *c, const struct msg_who *who);
 /* A new seat for a member that has none here; TOO_LARGE, OVERLOADED. */
 struct seat *seat_open(struct conn *c, const struct msg_who *who, struct werror *e);
-/* Ends its session (the grace time begins) and its waiting acquires; frees it. */
+/* Ends its session (the grace time begins), answers its waiting acquires, frees it. */
 void seat_close(struct seat *s);
 /* To be closed, but not from where we are: inside the core. */
 void seat_close_later(struct seat *s);

@@ -459,7 +459,7 @@ static void close_core(struct server *srv)
     reap(srv); /* closed ones let go of their readers while there is a core */
     TAILQ_FOREACH (c, &srv->conns, all) {
         subs_close(c);
-        acquires_cancel(c, NULL);
+        acquires_end(c, NULL, WERR_SHUTTING_DOWN);
         seats_close(c);
     }
     store_close(srv->st);

@@ -78,8 +78,8 @@ void subs_look_again(struct conn *c, const struct as_member *as);
 void fetches_look_again(struct conn *c, const struct as_member *as);
 /* The member is no more: SUB_ERROR for everything that is read for it. */
 void subs_fence(struct conn *c, const struct as_member *as);
-/* Acquires of one member, or of all (NULL), end without an answer (cmd_queue.c). */
-void acquires_cancel(struct conn *c, const struct as_member *as);
+/* Waiting acquires of one member, or of all (NULL), end: `why` is the answer (cmd_queue.c). */
+void acquires_end(struct conn *c, const struct as_member *as, enum werr why);
 /* The seat of a join is gone before its answer (cmd_group.c). NULL allowed. */
 struct join;
 void join_forget(struct join *j);

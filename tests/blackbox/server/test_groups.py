@@ -329,6 +329,20 @@ class QueueMode(ServerCase):
         self.assertGreater(waited, GRACE_S - 1)
         self.assertLess(waited, GRACE_S + 3)
 
+    def test_waiting_acquire_of_a_fenced_member_is_answered(self):
+        a, b = self.wire(), self.wire()
+        fill(a, "fenced", 0)
+        m = Member(a, "fenced", ["fenced"], mode="queue")
+        corr = m.ask(1, wait=60000)
+        Member(b, "fenced", ["fenced"], mode="queue", member=m.id)
+        self.refused(FENCED_MEMBER, m.got, corr)
+        self.assertEqual(a.note(CHANGED)[3], ["group", "fenced"])
+        over = Member(b, "fenced2", ["fenced"], mode="queue")
+        corr = over.ask(1, wait=60000)
+        over.join()  # again, over the same connection
+        self.refused(FENCED_MEMBER, over.got, corr)
+        self.assertTrue(over.resumed)
+
     def test_hard_lease(self):
         w = self.wire()
         fill(w, "hard", 1)
@@ -392,7 +406,7 @@ class QueueMode(ServerCase):
         self.assertEqual([(g[0][0], g[3]) for g in back], [(dlq, b"0"), (dlq, b"1")])
         self.assertEqual(m.settle([back[0][0]]), [None])
         self.assertEqual(m.settle([back[1][0]], DEAD, None, "still broken"), [None])
-        again = wait_for(lambda: records(w.fetch(dlq, 0, 3)[0][5]))
+        again = records(w.fetch(dlq, 0, 3, wait=10000)[0][5])
         self.assertEqual(again[0][2], b"1")
         h = again[0][3]
         self.assertEqual((h["weir-origin-topic"], h["weir-origin-offset"], h["weir-attempts"], h["weir-reason"]),
@@ -417,7 +431,7 @@ class QueueMode(ServerCase):
         wait_for(lambda: [t for t in w.call(METADATA, [[name]])[2] if t[2] is None])
         listed, after = [], ""
         while after is not None:
-            answer = w.call(METADATA, [None, {"limit": 1, **({"after": after} if after else {})}])
+            answer = w.call(METADATA, [None, None, {"limit": 1, **({"after": after} if after else {})}])
             listed += [t[0] for t in answer[2]]
             after = answer[3] if len(answer) > 3 else None
         self.assertIn(name, listed)
@@ -521,6 +535,9 @@ class Death(unittest.TestCase):
             time.sleep(0.01 * round_)
             m.w = self.again()
             m.join()
+            left = m.acquire(100, attempt=m.attempt)  # what it holds still: its verdict did not arrive
+            self.assertLessEqual({g[0] for g in left}, {g[0] for g in got})
+            m.settle([g[0] for g in left], DEAD, None, "x")
             dead += len(got)
         while True:
             got = m.acquire(200, wait=500)
