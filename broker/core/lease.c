@@ -131,26 +131,68 @@ void lease_fail(struct lease *l, const char *why)
     qp_look(qp);
 }
 
+/* As if it had never been handed out. In order=key it keeps its lane, so it does not go back to the
+ * cursor. */
+static void put_back(struct lease *l, uint64_t o, uint64_t *lowest)
+{
+    if (l->retry != NULL) {
+        retry_wait(l->retry, 0);
+    } else {
+        acked_untake(&l->qp->set, o);
+        *lowest = o < *lowest ? o : *lowest;
+    }
+}
+
+static void cursor_back(struct queue_part *qp, uint64_t to)
+{
+    if (to < qp->next) {
+        qp->next = to;
+        qp_drop_ahead(qp);
+    }
+    qp_look(qp);
+}
+
 void lease_undo(struct lease *l)
 {
     struct queue_part *qp = l->qp;
-    uint64_t back = UINT64_MAX;
+    uint64_t lowest = UINT64_MAX;
 
     for (uint64_t o = l->first; o <= l->last; o++) {
-        if (!lease_has(l, o)) {
-            continue;
+        if (lease_has(l, o)) {
+            put_back(l, o, &lowest);
         }
-        if (l->retry != NULL) {
-            retry_wait(l->retry, 0);
-        } else {
-            acked_untake(&qp->set, o);
-            back = o < back ? o : back;
-        }
-    }
-    if (back < qp->next) {
-        qp->next = back;
-        qp_drop_ahead(qp);
     }
     lease_free(l);
-    qp_look(qp);
+    cursor_back(qp, lowest);
+}
+
+void lease_release_one(struct lease *l, uint64_t offset)
+{
+    struct queue_part *qp = l->qp;
+    uint64_t lowest = UINT64_MAX;
+
+    qp->gp->group->co->gstats.released++;
+    if (l->retry != NULL) {
+        l->retry->last_lease = l->id;
+        retry_dirty(l->retry);
+    } else if (!l->dirty) { /* its row says what it still holds */
+        l->dirty = true;
+        TAILQ_INSERT_TAIL(&qp->dirty_leases, l, in_dirty);
+        qp_dirty(qp);
+    }
+    put_back(l, offset, &lowest);
+    lease_drop(l, offset);
+    cursor_back(qp, lowest);
+}
+
+void lease_release(struct lease *l)
+{
+    uint32_t left = l->n_left;
+
+    for (uint64_t o = l->first, last = l->last; o <= last && left > 0; o++) {
+        if (lease_has(l, o)) {
+            left--;
+            lease_release_one(l, o); /* frees l with its last message */
+        }
+    }
 }

@@ -313,6 +313,9 @@ void core_group_leave(struct core *co, struct core_simple_rq *rq)
     rq->err = (struct werror){.code = WERR_OK};
     if (group_refuse_dead(co, &rq->err) == WERR_OK &&
         member_check(co, &rq->who, &m, &rq->err) == WERR_OK) {
+        if (m->group->mode == GROUP_MODE_QUEUE) {
+            queue_member_leaves(m);
+        }
         member_remove(m, "left", false);
     }
     rq->done(rq);

@@ -335,6 +335,46 @@ static enum served serve_retry(struct acquire *a, struct queue_part *qp)
     return SERVED;
 }
 
+/* order=key: the messages of one batch whose keys are free, one by one. */
+static enum served serve_keyed(struct acquire *a, struct queue_part *qp, uint64_t room)
+{
+    struct buf scratch = {0};
+    struct record_iter it;
+    struct record rec = {0};
+    struct bytes batch;
+    struct batch_head h;
+    bool open;
+
+    if (a->q->parked >= PARKED_MAX) {
+        return SERVED_NOTHING;
+    }
+    if (!find_batch(qp, qp->next, &batch, &h)) {
+        return SERVED_LATER;
+    }
+    if (a->n_msgs > 0 && a->bytes + batch.n > a->max_bytes) {
+        return SERVED_FULL;
+    }
+    open = record_open(&it, slice_of(batch.p, batch.n), &h, &scratch, NULL) == WERR_OK;
+    for (uint64_t o = h.base_offset; o < h.base_offset + h.count && room > 0; o++) {
+        open = open && record_next(&it, &rec);
+        if (o < qp->next || o >= qp->gp->part->hw || acked_is_taken(&qp->set, o)) {
+            continue;
+        }
+        struct retry *r = lane_enter(qp, o, open ? rec.key : (struct slice){NULL, 0});
+        if (r != NULL) {
+            struct lease *l = give(a, qp, o, o);
+            struct lot *lot = lot_of(a, qp);
+            l->retry = r;
+            lot_batch(a, lot, batch, &h);
+            lot_range(lot, o, o, 1, l->id, NULL);
+            room--;
+        }
+    }
+    buf_fini(&scratch);
+    qp->next = acked_next_free(&qp->set, qp->next);
+    return SERVED;
+}
+
 static enum served serve_fresh(struct acquire *a, struct queue_part *qp, uint64_t room)
 {
     const uint64_t start = part_start(a->q->g->co, qp->gp->part);
@@ -373,46 +413,6 @@ static enum served serve_fresh(struct acquire *a, struct queue_part *qp, uint64_
     lot_batch(a, lot, batch, &h);
     lot_range(lot, o, end - 1, 1, l->id, NULL);
     qp->next = acked_next_free(&qp->set, end);
-    return SERVED;
-}
-
-/* order=key: the messages of one batch whose keys are free, one by one. */
-static enum served serve_keyed(struct acquire *a, struct queue_part *qp, uint64_t room)
-{
-    struct buf scratch = {0};
-    struct record_iter it;
-    struct record rec = {0};
-    struct bytes batch;
-    struct batch_head h;
-    bool open;
-
-    if (a->q->parked >= PARKED_MAX) {
-        return SERVED_NOTHING;
-    }
-    if (!find_batch(qp, qp->next, &batch, &h)) {
-        return SERVED_LATER;
-    }
-    if (a->n_msgs > 0 && a->bytes + batch.n > a->max_bytes) {
-        return SERVED_FULL;
-    }
-    open = record_open(&it, slice_of(batch.p, batch.n), &h, &scratch, NULL) == WERR_OK;
-    for (uint64_t o = h.base_offset; o < h.base_offset + h.count && room > 0; o++) {
-        open = open && record_next(&it, &rec);
-        if (o < qp->next || o >= qp->gp->part->hw || acked_is_taken(&qp->set, o)) {
-            continue;
-        }
-        struct retry *r = lane_enter(qp, o, open ? rec.key : (struct slice){NULL, 0});
-        if (r != NULL) {
-            struct lease *l = give(a, qp, o, o);
-            struct lot *lot = lot_of(a, qp);
-            l->retry = r;
-            lot_batch(a, lot, batch, &h);
-            lot_range(lot, o, o, 1, l->id, NULL);
-            room--;
-        }
-    }
-    buf_fini(&scratch);
-    qp->next = acked_next_free(&qp->set, qp->next);
     return SERVED;
 }
 

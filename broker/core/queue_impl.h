@@ -21,6 +21,7 @@ enum retry_state {
     RETRY_DEAD,   /* the dead letters have it */
     RETRY_MOVING, /* settled by a flight that also carries its copy */
 };
+struct lane;
 struct retry {
     UT_hash_handle hh; /* by offset in qp->retries */
     uint64_t offset;
@@ -33,6 +34,8 @@ struct retry {
     TAILQ_ENTRY(retry) link; /* qp->ready, or qp->moving */
     TAILQ_ENTRY(retry) in_dirty;
     bool dirty, stored;
+    bool counted;                /* in queue->retrying */
+    struct lane *lane;           /* order=key: the one it has */
     bool was_dead, leased_again; /* while loading */
     uint64_t flight; /* moving: number of the flight that settles it; 0 = the open one */
     char *reason;    /* NULL: none */
@@ -63,6 +66,15 @@ struct gone_row {
     uint64_t id;
 };
 
+/* order=key, after a restart: offsets whose keys are to be looked up before anything is handed out.
+ */
+struct keys_wanted {
+    uint64_t *offsets;
+    size_t n, at;
+    bool reading, stepping;
+    struct part_read read;
+};
+
 struct queue_part {
     struct gpart *gp;
     struct queue *q;
@@ -82,6 +94,7 @@ struct queue_part {
     struct bytes ahead;
     struct part_read read;
     bool reading;
+    struct keys_wanted keys;
 };
 TAILQ_HEAD(queue_part_list, queue_part);
 
@@ -93,6 +106,8 @@ struct queue {
     struct acquire_list waiting, paced;
     struct lease *leases;
     uint64_t leased, retrying;
+    struct lane *lanes; /* order=key: by partition and key */
+    uint64_t parked;    /* messages that wait in lanes */
     struct rate rate;
     struct timer pace; /* release of what is paced, or room for more */
     struct timer pump_soon;
@@ -120,6 +135,10 @@ struct lease *lease_find(struct queue *q, uint64_t id);
 void lease_fail(struct lease *l, const char *why);
 /* Nothing of it happened (the grant failed): messages are as they were before. Frees l. */
 void lease_undo(struct lease *l);
+/* The member gives it back: it does not count. Frees l. */
+void lease_release(struct lease *l);
+/* One of its messages, the same; l may be freed. */
+void lease_release_one(struct lease *l, uint64_t offset);
 
 /* ---------------------------------------------------------------- retry.c */
 struct retry *retry_find(struct queue_part *qp, uint64_t offset);
@@ -130,10 +149,19 @@ void retry_wait_until(struct retry *r, int64_t due_ms);
 void retry_dead(struct retry *r);
 void retry_reason(struct retry *r, struct slice reason);
 void retry_dirty(struct retry *r);
+void retry_count(struct retry *r); /* it was delivered: counts in queue->retrying */
 int64_t retry_backoff_ms(struct queue *q, uint32_t deliveries);
 /* A delivery of an offset ended and counts; dead when deliveries are used up. */
 void retry_failed(struct queue_part *qp, struct retry *r, uint64_t offset, const struct lease *l,
                   struct slice reason, int64_t delay_ms);
+
+/* ---------------------------------------------------------------- lanes.c */
+enum { PARKED_MAX = 100 * 1000 };
+/* A fresh message: takes its key's lane, and gives its retry; NULL: parked behind another. */
+struct retry *lane_enter(struct queue_part *qp, uint64_t offset, struct slice key);
+void lane_leave(struct retry *r); /* settled or dead: the next of its key is available */
+void lanes_forget(struct queue_part *qp);
+void lanes_rebuild(struct queue_part *qp); /* after loading */
 
 /* ---------------------------------------------------------------- queue.c */
 void queue_pump_soon(struct queue *q);

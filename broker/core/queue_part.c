@@ -39,7 +39,7 @@ bool qp_has_fresh(const struct queue_part *qp)
 void qp_look(struct queue_part *qp)
 {
     qp->next = acked_next_free(&qp->set, qp->next);
-    const bool has = !TAILQ_EMPTY(&qp->ready) || qp_has_fresh(qp);
+    const bool has = qp->keys.n == 0 && (!TAILQ_EMPTY(&qp->ready) || qp_has_fresh(qp));
 
     if (has && !qp->listed) {
         qp->listed = true;
@@ -114,6 +114,7 @@ static void forget_exceptions(struct queue_part *qp)
     struct lease *l;
     struct retry *r, *next;
 
+    lanes_forget(qp);
     while ((l = TAILQ_FIRST(&qp->leases)) != NULL) {
         l->stored = false;
         lease_free(l);
@@ -232,7 +233,9 @@ void queue_figures(struct gpart *gp, struct queue_figures *f)
     const uint64_t hw = gp->part->hw;
 
     *f = (struct queue_figures){.next = qp->next, .leased = qp->leased};
-    f->retrying = HASH_COUNT(qp->retries);
+    for (const struct retry *r = qp->retries; r != NULL; r = r->hh.next) {
+        f->retrying += r->counted || qp->is_dlq;
+    }
     f->settled_above = acked_count_done(&qp->set, gp->floor);
     f->lag = hw > gp->floor + f->settled_above ? hw - gp->floor - f->settled_above : 0;
     if (qp->is_dlq) {

@@ -251,6 +251,7 @@ static enum werr load_retry(void *arg, struct slice key, struct slice value)
     r->due_ms = (int64_t)be64(value.p + 22);
     r->last_lease = be64(value.p + 30);
     r->was_dead = value.p[1] != 0;
+    retry_count(r);
     r->stored = true;
     retry_reason(r, slice_of(value.p + RETRY_HEAD, value.n - RETRY_HEAD));
     acked_take(&qp->set, offset, offset);
@@ -376,6 +377,7 @@ enum werr queue_load(struct core *co, struct werror *e)
         for (gp = co->group_names[i]->parts; gp != NULL; gp = gp->hh.next) {
             if (gp->q != NULL) {
                 place_retries(gp->q);
+                lanes_rebuild(gp->q);
                 qp_move_floor(gp->q);
                 qp_look(gp->q);
             }

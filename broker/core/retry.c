@@ -38,9 +38,14 @@ struct retry *retry_get(struct queue_part *qp, uint64_t offset)
         r->state = RETRY_LEASED;
         r->due.fire = on_due;
         HASH_ADD(hh, qp->retries, offset, sizeof r->offset, r);
-        qp->q->retrying++;
     }
     return r;
+}
+
+void retry_count(struct retry *r)
+{
+    r->qp->q->retrying += !r->counted;
+    r->counted = true;
 }
 
 /* Out of whatever list its state keeps it in. */
@@ -77,7 +82,8 @@ void retry_free(struct retry *r)
         qp_gone(qp, META_RETRY, r->offset);
     }
     HASH_DEL(qp->retries, r);
-    qp->q->retrying--;
+    qp->q->retrying -= r->counted;
+    lane_leave(r);
     free(r->reason);
     free(r);
 }
@@ -134,6 +140,7 @@ void retry_dead(struct retry *r)
     struct core *co = core_of(r);
 
     unplace(r);
+    lane_leave(r);
     r->state = RETRY_DEAD;
     d->gp = r->qp->gp;
     d->offset = r->offset;
@@ -170,6 +177,7 @@ void retry_failed(struct queue_part *qp, struct retry *r, uint64_t offset, const
         r->first_ms = l->since_ms;
     }
     r->deliveries++;
+    retry_count(r);
     r->last_ms = l->since_ms;
     r->last_lease = l->id;
     retry_reason(r, reason);

@@ -74,26 +74,13 @@ static void apply_one(struct queue_part *qp, struct lease *l, const struct msg_s
         retry_failed(qp, r, o, l, it->reason,
                      !it->has_arg ? -1 : (int64_t)(it->arg < NACK_MAX_MS ? it->arg : NACK_MAX_MS));
         break;
-    case VERB_RELEASE:
-        st->released++;
-        if (r != NULL) {
-            r->last_lease = l->id;
-            retry_wait(r, 0);
-            retry_dirty(r);
-        } else {
-            acked_untake(&qp->set, o);
-            qp->next = o < qp->next ? o : qp->next;
-            if (!l->dirty) { /* its row says what it still holds */
-                l->dirty = true;
-                TAILQ_INSERT_TAIL(&qp->dirty_leases, l, in_dirty);
-            }
-            qp_dirty(qp);
-        }
+    case VERB_RELEASE: /* see apply */
         break;
     case VERB_DEAD:
         r = r != NULL ? r : retry_get(qp, o);
         r->first_ms = r->deliveries == 0 ? l->since_ms : r->first_ms;
         r->deliveries++;
+        retry_count(r);
         r->last_ms = l->since_ms;
         r->last_lease = l->id;
         retry_reason(r, it->reason);
@@ -111,9 +98,13 @@ static void apply(struct queue_part *qp, struct lease *l, const struct msg_settl
 
     for (uint64_t o = it->first; o <= it->last && left > 0; o++) {
         if (o >= l->first && o <= l->last && lease_has(l, o)) {
-            apply_one(qp, l, it, o);
             left--;
-            lease_drop(l, o);
+            if (it->verb == VERB_RELEASE) {
+                lease_release_one(l, o);
+            } else {
+                apply_one(qp, l, it, o);
+                lease_drop(l, o);
+            }
         }
     }
     qp_look(qp);
