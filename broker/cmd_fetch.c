@@ -165,6 +165,7 @@ void fetches_cancel(struct conn *c)
 static void fetch_start(struct fetch *f)
 {
     struct fetch_for *mf = f->member;
+    /* NOLINTNEXTLINE(clang-analyzer-*): the one before unlinked itself */
     const int64_t left_ns = mf->deadline_mono_ns - clock_mono_ns();
 
     f->rq.n_parts = mf->n_refused = mf->n_held = 0;

