@@ -12,7 +12,7 @@ enum { FULL_RETRY_MS = 1000 };
 static const uint32_t QUEUE_KEYS = GKEY_MAX_RATE | GKEY_MAX_CONCURRENCY | GKEY_MEMBER_MAX |
                                    GKEY_MAX_DELIVER | GKEY_BACKOFF | GKEY_BACKOFF_MAX | GKEY_RAMP;
 
-static void fail_from(struct werror *to, enum werr rc, const struct werror *e)
+void group_fail(struct werror *to, enum werr rc, const struct werror *e)
 {
     werror_set(to, rc, "%s", e != NULL ? e->text : werr_text(rc));
     if (rc == WERR_STORAGE_FULL) {
@@ -48,7 +48,7 @@ static void alter_end(struct waiter *waiter, enum werr rc, const struct werror *
 
     g->altering--;
     if (rc != WERR_OK) {
-        fail_from(&rq->err, rc, e);
+        group_fail(&rq->err, rc, e);
     } else if (!g->gone) {
         g->conf = w->conf;
         group_pause_look(g);
@@ -144,7 +144,7 @@ static void delete_end(struct waiter *waiter, enum werr rc, const struct werror 
     } else {
         g->deleting = false; /* whatever changed meanwhile is still to be written */
         group_rewrite(g);
-        fail_from(&rq->err, rc, e);
+        group_fail(&rq->err, rc, e);
     }
     free(w);
     group_unref(g);

@@ -178,11 +178,17 @@ void group_seen(struct core_group *g);          /* somebody of it was heard */
  * STORAGE_FULL; for requests that count on rows in order. */
 enum werr group_refuse_dead(const struct core *co, struct werror *e);
 enum werr group_refuse(const struct core *co, struct werror *e);
+/* How the flight of a request ended, as its error. */
+void group_fail(struct werror *to, enum werr rc, const struct werror *e);
+
+/* The group wants all of t: makes the gparts that are missing. True: there were some. */
+bool group_grow(struct core_group *g, struct core_topic *t);
 
 /* ---------------------------------------------------------------- group_rows.c: rows */
 
-enum werr group_rows_load(struct core *co, struct werror *e) WEIR_NODISCARD;
-void group_undirty(struct core_group *g); /* nothing of it will be written */
+enum { GROUP_ROW_VERSION = 1, GPART_ROW_VERSION = 1 };
+enum { GPART_ROW_BYTES = 1 + 8 + 8 + 8 + 1 }; /* then the owner, then the note */
+void group_undirty(struct core_group *g);     /* nothing of it will be written */
 void gpart_undirty(struct gpart *gp);
 void gpart_free(struct gpart *gp); /* out of every list; memory goes when flights == 0 */
 /* Keys of rows. */

@@ -1,5 +1,6 @@
 /*
- * Rows of groups and gparts: what they say, when they are written, what it means when they are.
+ * Rows of groups and gparts: when they are written, and what it means when they are. group_load.c
+ * reads them.
  *
  * Happy path: memory changes and is marked dirty; flight_submit calls groups_write, which encodes
  * the rows as memory is now and leaves a waiter that knows what they said. The waiter runs before
@@ -12,11 +13,8 @@
  */
 #include "broker/core/group_impl.h"
 #include "broker/core/mem.h"
-#include "proto/mpread.h"
 #include "proto/mpwrite.h"
 
-enum { GROUP_ROW_VERSION = 1, GPART_ROW_VERSION = 1 };
-enum { GPART_ROW_BYTES = 1 + 8 + 8 + 8 + 1 }; /* then the owner, then the note */
 static const int64_t FULL_RETRY_NS = 1000000000;
 
 struct meta_key group_key(uint64_t gid)
@@ -385,152 +383,4 @@ void groups_write(struct core *co)
         write_parts(co, co->wrote);
     }
     co->wrote = NULL; /* it goes with this flight */
-}
-
-/* ---------------------------------------------------------------- loading */
-
-struct load {
-    struct core *co;
-    struct part **parts; /* by partition id */
-    size_t n_parts;
-    struct core_group **groups; /* by gid */
-    size_t n_groups, cap_groups;
-};
-
-static enum werr load_group(void *arg, struct slice key, struct slice value)
-{
-    struct load *l = arg;
-    struct group_config c;
-    struct mpread r;
-
-    mpread_init(&r, value.p, value.n);
-    const uint32_t n = mpread_array(&r);
-    const uint64_t version = mpread_uint(&r, UINT32_MAX);
-    if (r.err == WERR_OK && version > GROUP_ROW_VERSION) {
-        return WERR_FORMAT_NEWER;
-    }
-    const uint64_t gid = mpread_uint(&r, LIMIT_UINT);
-    const struct slice name = mpread_str(&r, LIMIT_NAME);
-    const uint64_t mode = mpread_uint(&r, GROUP_MODE_QUEUE);
-    const int64_t created_ms = mpread_int(&r, INT64_MIN, INT64_MAX);
-    const int64_t seen_ms = mpread_int(&r, INT64_MIN, INT64_MAX);
-    const int64_t start = mpread_int(&r, INT64_MIN, INT64_MAX);
-    const uint64_t generation = mpread_uint(&r, UINT64_MAX);
-    const struct meta_key want = group_key(gid);
-    group_config_defaults(&c, (enum msg_group_mode)mode);
-    if (n != 9 || r.err != WERR_OK || name.n == 0 ||
-        group_config_get(&r, false, &c, NULL) != WERR_OK || !mpread_done(&r) ||
-        !slice_eq(key, key_slice(&want)) || group_lookup(l->co, name) != NULL) {
-        return WERR_CORRUPT;
-    }
-    struct core_group *g = group_make(l->co, name, gid, (enum msg_group_mode)mode);
-    g->conf = c;
-    g->created_ms = created_ms;
-    g->seen_ms = g->row_seen_ms = seen_ms;
-    g->start = start;
-    g->generation = g->durable_generation = generation;
-    if (l->n_groups == l->cap_groups) {
-        l->cap_groups = l->cap_groups > 0 ? 2 * l->cap_groups : 64;
-        l->groups = core_realloc(l->groups, l->cap_groups, sizeof(struct core_group *));
-    }
-    l->groups[l->n_groups++] = g; /* keys come in order */
-    return WERR_OK;
-}
-
-static struct core_group *group_by_gid(const struct load *l, uint64_t gid)
-{
-    size_t lo = 0, hi = l->n_groups;
-
-    while (lo < hi) {
-        const size_t mid = lo + (hi - lo) / 2;
-        if (l->groups[mid]->gid < gid) {
-            lo = mid + 1;
-        } else {
-            hi = mid;
-        }
-    }
-    return lo < l->n_groups && l->groups[lo]->gid == gid ? l->groups[lo] : NULL;
-}
-
-static void load_owner(struct gpart *gp, const uint8_t *id)
-{
-    struct member *m = member_find(gp->group, id);
-
-    m = m != NULL ? m : member_restore(gp->group, id);
-    gp->owner = gp->target = m;
-    TAILQ_INSERT_TAIL(&m->owned, gp, by_owner);
-}
-
-static enum werr load_part(void *arg, struct slice key, struct slice value)
-{
-    struct load *l = arg;
-    const uint8_t *row = value.p;
-    size_t n = GPART_ROW_BYTES;
-
-    if (key.n != 13 || value.n < n || row[25] > 1) {
-        return WERR_CORRUPT;
-    }
-    if (row[0] != GPART_ROW_VERSION) {
-        return row[0] > GPART_ROW_VERSION ? WERR_FORMAT_NEWER : WERR_CORRUPT;
-    }
-    n += row[25] != 0 ? MSG_MEMBER_BYTES : 0;
-    const uint32_t part_id = be32(key.p + 1);
-    struct core_group *g = group_by_gid(l, be64(key.p + 5));
-    if (value.n < n || value.n > n + LIMIT_NOTE || g == NULL || part_id >= l->n_parts ||
-        l->parts[part_id] == NULL) {
-        return WERR_CORRUPT;
-    }
-    struct gpart *gp = gpart_link(g, l->parts[part_id], be64(row + 1));
-    gp->committed_ms = gp->pending_ms = (int64_t)be64(row + 9);
-    gp->assign_epoch = be64(row + 17);
-    if (row[25] != 0) {
-        load_owner(gp, row + GPART_ROW_BYTES);
-    }
-    if (value.n > n) {
-        gp->note = core_calloc(1, value.n - n + 1);
-        memcpy(gp->note, row + n, value.n - n);
-        gp->pending_note = core_strdup(gp->note);
-    }
-    if (g->mode == GROUP_MODE_QUEUE) {
-        queue_part_new(gp);
-    }
-    return WERR_OK;
-}
-
-static enum werr load_table(struct load *l, enum meta_tag tag, store_row_fn fn, const char *what,
-                            struct werror *e)
-{
-    const struct meta_key lo = meta_key(tag), hi = meta_key_after(&lo);
-    struct werror why = {0};
-    const enum werr rc =
-        store_scan(l->co->st, TABLE_META, key_slice(&lo), key_slice(&hi), fn, l, &why);
-
-    if (rc == WERR_OK) {
-        return rc;
-    }
-    return why.code != WERR_OK ? werror_set(e, rc, "%s: %s", what, why.text)
-                               : werror_set(e, rc, "a row of %s is damaged", what);
-}
-
-enum werr group_rows_load(struct core *co, struct werror *e)
-{
-    struct load l = {.co = co, .n_parts = co->next_part};
-    enum werr rc;
-
-    l.parts = core_calloc(l.n_parts, sizeof(struct part *));
-    for (size_t i = 0; i < co->n_names; i++) {
-        const struct core_topic *t = co->names[i];
-        for (uint32_t p = 0; p < t->n_parts; p++) {
-            if (t->parts[p]->id < l.n_parts) {
-                l.parts[t->parts[p]->id] = t->parts[p];
-            }
-        }
-    }
-    rc = load_table(&l, META_GROUP, load_group, "groups", e);
-    if (rc == WERR_OK) {
-        rc = load_table(&l, META_GPART, load_part, "positions of groups", e);
-    }
-    free(l.parts);
-    free(l.groups);
-    return rc;
 }

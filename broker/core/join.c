@@ -322,9 +322,8 @@ static void join_end(struct waiter *w, enum werr rc, const struct werror *e)
         m->joining--;
     }
     if (rc != WERR_OK) {
-        werror_set(&rq->err, rc, "%s", e != NULL ? e->text : werr_text(rc));
+        group_fail(&rq->err, rc, e);
         if (rc == WERR_STORAGE_FULL) {
-            rq->err.retry_after_ms = 1000;
             undo(j, m);
         }
     } else if (m == NULL || j->session == NULL || m->session != j->session ||

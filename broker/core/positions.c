@@ -13,16 +13,6 @@
 #include "broker/core/group_impl.h"
 #include "broker/core/mem.h"
 
-enum { FULL_RETRY_MS = 1000 };
-
-static void fail_from(struct werror *to, enum werr rc, const struct werror *e)
-{
-    werror_set(to, rc, "%s", e != NULL ? e->text : werr_text(rc));
-    if (rc == WERR_STORAGE_FULL) {
-        to->retry_after_ms = FULL_RETRY_MS;
-    }
-}
-
 /* ---------------------------------------------------------------- reading */
 
 /* The member's gpart. NULL and *e: NOT_ASSIGNED, UNKNOWN_TOPIC. */
@@ -108,7 +98,7 @@ static void commit_end(struct waiter *w, enum werr rc, const struct werror *e)
 
     free(w);
     if (rc != WERR_OK) {
-        fail_from(&rq->err, rc, e);
+        group_fail(&rq->err, rc, e);
         free(rq->results);
         rq->results = NULL;
     }
@@ -236,7 +226,7 @@ static void reset_end(struct waiter *w, enum werr rc, const struct werror *e)
 
     free(w);
     if (rc != WERR_OK) {
-        fail_from(&rq->err, rc, e);
+        group_fail(&rq->err, rc, e);
     }
     rq->done(rq);
 }
