@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-from harness import ServerCase, main, weir_start
+from harness import ServerCase, bin_dir, main, weir_start
 
 DEADLINE_S = 60
 
@@ -306,6 +306,72 @@ class Seek(Groups):
         self.consume(t, "seek.queue", "-m", "queue", "-e")
         self.assertEqual(self.seek("seek.queue", "--to", "3"), [(0, 5, 3)])
         self.assertEqual(self.consume(t, "seek.queue", "-m", "queue", "-e"), ["3", "4"])
+
+
+class Completion(Groups):
+    def complete(self, line):
+        script = ('source <(weir completion bash); COMP_LINE=$1; COMP_POINT=${#1}; _weir; '
+                  'printf "%s\\n" "${COMPREPLY[@]}"')
+        env = dict(os.environ, PATH=bin_dir() + ":" + os.environ["PATH"], WEIR_URL=self.server.url)
+        r = subprocess.run(["bash", "--norc", "-c", script, "bash", line], capture_output=True, text=True,
+                           env=env, timeout=DEADLINE_S, check=False)
+        self.assertEqual(r.stderr, "")
+        return r.stdout.split()
+
+    def test_names_of_groups(self):
+        t = self.fill(1)
+        for g in ("complete.a", "complete.b"):
+            self.consume(t, g, "-e")
+        for line in ("weir group describe comp", "weir group lag comp", "weir group seek comp",
+                     f"weir consume {t} --group comp", f"weir consume {t} -g comp", "weir dlq list -g comp"):
+            with self.subTest(line=line):
+                self.assertEqual(self.complete(line), ["complete.a", "complete.b"])
+        self.assertEqual(self.complete(f"weir schedule list {t[:-2]}"), [t])
+
+
+class Order(Groups):
+    def test_one_message_of_a_key_at_a_time(self):
+        t = self.topic(1, "-c", "batch.max_records=1")
+        self.consume(t, "ordered", "-m", "queue", "--order", "key", "-e")  # makes the group
+        self.ok("produce", t, "--key-sep", ":", stdin=b"a:1\na:2\nb:1\na:3\nb:2\n")
+        self.ok("group", "alter", "ordered", "-c", "backoff_ms=1h")
+        show = ["-m", "queue", "--order", "key", "--format", "%k%v\\n"]
+        # a failed message holds its key, and only that one
+        self.assertEqual(self.consume(t, "ordered", *show, "-n", "1", "--verdict", "nack"), ["a1"])
+        self.assertEqual(self.consume(t, "ordered", *show, "-n", "2"), ["b1", "b2"])
+        g = self.describe("ordered")
+        self.assertEqual((g["lag_messages"], g["partition_details"][0]["retrying"] >= 1), (3, True))
+
+
+class Killed(Groups):
+    """A server of its own: it is killed."""
+
+    def test_positions_and_verdicts_survive(self):
+        t = self.fill(10)
+        self.assertEqual(self.consume(t, "kill.log", "-n", "4"), list("0123"))
+        self.assertEqual(len(self.consume(t, "kill.queue", "-m", "queue", "-n", "6")), 6)
+        self.ok("group", "alter", "kill.queue", "-c", "max_deliver=7")
+        self.ok("group", "pause", "kill.log")
+        self.server.kill()
+        self.server.start()
+        self.assertEqual(self.positions("kill.log"), [(0, 4)])
+        self.assertEqual(self.describe("kill.log")["state"], "paused")
+        self.ok("group", "resume", "kill.log")
+        self.assertEqual(self.consume(t, "kill.log", "-e"), list("456789"))
+        self.assertEqual(self.describe("kill.queue")["config"]["max_deliver"], 7)
+        self.assertEqual(self.describe("kill.queue")["lag_messages"], 4)
+
+    def test_a_killed_worker_loses_nothing(self):
+        t = self.fill(3)
+        p = weir_start("consume", t, "-g", "kill.worker", "-m", "queue", url=self.server.url,
+                       stdout=subprocess.PIPE)
+        self.assertEqual(p.stdout.readline(), b"0\n")
+        p.kill()
+        written = [b"0\n"] + p.communicate()[0].splitlines(True)
+        # what it held comes after the grace time; what it acknowledged does not
+        rest = self.consume(t, "kill.worker", "-m", "queue", "-e")
+        self.assertEqual({v.strip().decode() for v in written} | set(rest), {"0", "1", "2"})
+        self.assertEqual(self.describe("kill.worker")["lag_messages"], 0)
 
 
 class Bench(Groups):

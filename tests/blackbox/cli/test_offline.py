@@ -140,7 +140,15 @@ class Unreachable(Case):
         for args in (["topic", "list"], ["topic", "create", "t"], ["topic", "delete", "t", "--yes"],
                      ["produce", "t"], ["consume", "t"], ["peek", "t"], ["offsets", "t"],
                      ["server", "info"], ["bench", "produce", "--topic", "t"],
-                     ["bench", "latency", "--topic", "t"], ["bench", "consume", "--topic", "t"]):
+                     ["bench", "latency", "--topic", "t"], ["bench", "consume", "--topic", "t"],
+                     ["bench", "consume", "--topic", "t", "-g", "g"], ["consume", "t", "-g", "g"],
+                     ["group", "list"], ["group", "describe", "g"], ["group", "lag"],
+                     ["group", "seek", "g", "--to", "latest"], ["group", "pause", "g"],
+                     ["group", "resume", "g"], ["group", "alter", "g", "-c", "max_rate=1"],
+                     ["group", "delete", "g", "--yes"], ["dlq", "list"], ["dlq", "list", "t~g~dlq"],
+                     ["dlq", "show", "t~g~dlq", "0:0"], ["dlq", "redrive", "t~g~dlq"],
+                     ["dlq", "purge", "t~g~dlq", "--yes"], ["schedule", "list", "t"],
+                     ["schedule", "cancel", "t", "a.0"]):
             with self.subTest(args=args):
                 r = weir(*args, "--server", url, "--timeout", "200ms", stdin=b"line\n")
                 self.one_line(r, 3, "cannot reach", url)
@@ -189,6 +197,11 @@ class Completion(Case):
                 ("weir topic de", ["describe", "delete"]),
                 ("weir -s weir://h:1 topic al", ["alter"]),
                 ("weir bench ", ["produce", "consume", "latency"]),
+                ("weir group ", ["list", "describe", "lag", "seek", "pause", "resume", "alter", "delete"]),
+                ("weir dlq ", ["list", "show", "redrive", "purge"]),
+                ("weir schedule ", ["list", "cancel"]),
+                ("weir consume t -g g --mode ", ["log", "queue"]),
+                ("weir group lag g -o ", ["table", "json", "jsonl", "name", "positions"]),
                 ("weir topic list --output ", ["table", "json", "jsonl", "name"]),
                 ("weir topic list --output=j", ["json", "jsonl"]),
                 ("weir consume t -o ", ["json", "jsonl"]),
