@@ -706,6 +706,72 @@ static void test_many(void **state)
     finish(&w, &k);
 }
 
+/* Another group works through the dead letters: its own dead ones go to a topic of its own. */
+static void test_dead_in_another_group(void **state)
+{
+    struct got g[GOT_MAX];
+    struct copy c[64];
+    struct worker k, other = {.id = "worker number 2"};
+    struct world w;
+
+    (void)state;
+    start_dead(&w, &k, 3);
+    worker_join(&other, &w, "h", "t~g~dlq");
+    assert_int_equal(worker_acquire(&other, 10, g), 3);
+    assert_int_equal(g[0].tid, tid_of(&w, "t~g~dlq"));
+    worker_settle(&other, g + 1, 1, VERB_DEAD);
+    worker_settle(&other, g, 1, VERB_ACK);
+    world_pass(&w, 100);
+    assert_int_equal(copies(&w, "t~h~dlq", c, 64), 1);
+    assert_string_equal(c[0].topic, "t");
+    assert_int_equal(c[0].offset, 1);
+    assert_int_equal(c[0].attempts, 2);
+    assert_int_equal(copies(&w, "t~g~dlq", c, 64), 3);
+    core_session_end(other.session);
+    finish(&w, &k);
+}
+
+static void was_reset(struct core_reset_rq *rq)
+{
+    free(rq->results);
+    ++*(int *)rq->arg;
+}
+
+/* A seek takes back what was on its way to the dead letters: delivered again, and not copied too.
+ */
+static void test_seek_takes_dead_letters_back(void **state)
+{
+    struct got g[GOT_MAX];
+    struct copy c[64];
+    struct worker k;
+    struct world w;
+    int done = 0;
+
+    (void)state;
+    start(&w, &k, 3);
+    assert_int_equal(worker_acquire(&k, 3, g), 3);
+    worker_settle(&k, g, 3, VERB_DEAD); /* nothing is moved before time goes on */
+    const struct msg_reset_item item = {g[0].tid, 0, 1};
+    struct core_reset_rq rq = {.group = slice_str("g"),
+                               .items = &item,
+                               .n = 1,
+                               .force = true,
+                               .done = was_reset,
+                               .arg = &done};
+    core_group_reset(w.co, &rq);
+    world_step(&w);
+    assert_int_equal(done, 1);
+    assert_int_equal(rq.err.code, WERR_OK);
+    world_pass(&w, 1000);
+    assert_int_equal(copies(&w, "t~g~dlq", c, 64), 0);
+    core_session_end(k.session);
+    worker_join(&k, &w, "g", "t");
+    assert_int_equal(worker_acquire(&k, 10, g), 2);
+    assert_int_equal(g[0].offset, 1);
+    assert_int_equal(g[0].deliveries, 1);
+    finish(&w, &k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -719,6 +785,8 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_topic_deleted),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_dead_in_another_group),
+        cmocka_unit_test(test_seek_takes_dead_letters_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
