@@ -52,7 +52,7 @@ struct member {
     char client[64], address[64];
     struct gpart_queue owned; /* log mode: partitions it has (by_owner) */
     bool restored;            /* log mode: known from rows after a restart, not seen since.
-                                 Queue mode: only its leases are known; they run to their deadline */
+                                 Queue mode: only its leases are known, until their deadline */
     uint32_t plan_index;      /* scratch of a plan */
     bool told_stale;          /* log mode: the assignment it was told is not what it should be */
     /* queue mode, the queue's: */
