@@ -13,7 +13,13 @@
 #include "client/group.h"
 #include "client/handle.h"
 
-enum { ACQUIRE_WAIT_MS = 30000, ACQUIRE_RETRY_MS = 50, ACQUIRE_MIN_BYTES = 64 << 10 };
+enum {
+    ACQUIRE_WAIT_MS = 30000,
+    ACQUIRE_RETRY_MS = 50,
+    ACQUIRE_MIN_BYTES = 64 << 10,
+    PREFETCH_MIN = 16,
+    PACE_MS = 50,
+};
 
 void lot_unref(struct lot *lot)
 {
@@ -278,6 +284,29 @@ static void on_acquired(struct req *r, const struct answer *a)
 
 /* ---------------------------------------------------------------- asking */
 
+/*
+ * How many messages may lie here: what is worked in PACE_MS, at least PREFETCH_MIN. So a slow
+ * worker takes little from others, and a fast one does not ask for each few.
+ */
+static void set_pace(struct weir_sub *s)
+{
+    struct sub_group *g = s->g;
+    int64_t ns = s->w->now_ns - g->paced_ns;
+    uint64_t due, most = g->prefetch * 2, least = g->prefetch / 2;
+
+    if (s->opt.prefetch > 0) {
+        g->prefetch = s->opt.prefetch;
+        return;
+    }
+    due = ns > 0 ? g->handed_out * (PACE_MS * CLOCK_NS_PER_MS) / (uint64_t)ns : most;
+    due = due < most ? due : most;
+    due = due > least ? due : least;
+    due = due < LIMIT_ACQUIRE_MSGS ? due : LIMIT_ACQUIRE_MSGS;
+    g->prefetch = due > PREFETCH_MIN ? (uint32_t)due : PREFETCH_MIN;
+    g->paced_ns = s->w->now_ns;
+    g->handed_out = 0;
+}
+
 /* Decides about a new attempt. False: enough is here. */
 static bool new_attempt(struct weir_sub *s)
 {
@@ -285,13 +314,14 @@ static bool new_attempt(struct weir_sub *s)
     uint32_t limit = s->w->conn.limits.frame ? s->w->conn.limits.frame : LIMIT_FRAME;
     size_t room = s->opt.window_bytes > s->outstanding ? s->opt.window_bytes - s->outstanding : 0;
 
-    if (g->unread > s->opt.prefetch / 2 || (room == 0 && s->outstanding > 0)) {
+    if (g->unread > g->prefetch / 2 || (room == 0 && s->outstanding > 0)) {
         return false;
     }
+    set_pace(s);
     room = room > ACQUIRE_MIN_BYTES ? room : ACQUIRE_MIN_BYTES;
     g->attempt++;
     g->attempt_open = true;
-    g->attempt_msgs = (uint32_t)(s->opt.prefetch - g->unread);
+    g->attempt_msgs = g->prefetch > g->unread ? (uint32_t)(g->prefetch - g->unread) : 1;
     g->attempt_bytes = (uint32_t)(room < limit / 2 ? room : limit / 2);
     return true;
 }

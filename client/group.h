@@ -109,7 +109,10 @@ struct sub_group {
     uint32_t attempt_msgs, attempt_bytes;
     int64_t acquire_retry_ns;
     uint32_t acquire_tries;
-    uint64_t unread;            /* messages received and not handed out */
+    uint64_t unread;     /* messages received and not handed out */
+    uint32_t prefetch;   /* how many there may be */
+    uint64_t handed_out; /* since paced_ns, when that was looked at last */
+    int64_t paced_ns;
     struct rx_batch_list limbo; /* of topics whose name is not known yet */
     bool learn;                 /* there are such: look for dead-letter topics */
     LIST_HEAD(, lot) lots;

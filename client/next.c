@@ -144,6 +144,7 @@ static const weir_message *read_leased(struct weir_sub *s)
         s->cur_offset++;
     } while (!lease_covers(s, offset));
     s->g->unread--;
+    s->g->handed_out++;
     x = make_message(s, b, offset, &rec);
     x->range = s->cur_range;
     x->m.deliveries = s->cur_range->deliveries;

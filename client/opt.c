@@ -77,8 +77,7 @@ void options_defaults(struct options *o)
 
 void sub_options_defaults(struct sub_options *o)
 {
-    *o = (struct sub_options){
-        .start = START_EARLIEST, .window_bytes = 4 << 20, .commit_ms = 1000, .prefetch = 16};
+    *o = (struct sub_options){.start = START_EARLIEST, .window_bytes = 4 << 20, .commit_ms = 1000};
 }
 
 int option_next(const char **text, char separator, char *key, size_t key_size, char *value,

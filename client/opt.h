@@ -39,8 +39,9 @@ struct sub_options {
     uint8_t member[16];
     bool manual; /* commit */
     uint32_t commit_ms;
-    bool by_key; /* order */
-    uint32_t prefetch, lease_ms, settle_ms;
+    bool by_key;       /* order */
+    uint32_t prefetch; /* 0 = as the work demands */
+    uint32_t lease_ms, settle_ms;
 };
 
 void options_defaults(struct options *o);

@@ -249,9 +249,9 @@ typedef enum weir_verdict {
  *                With a group: mode=log|queue (default log), member=32 hex digits (default random).
  *                Log: commit=auto|manual, commit_ms (default 1000: pause between commits).
  *                Queue: order=key|none (default none, fixed by the first member), prefetch
- * (messages asked for at a time, default 16), lease_ms (default: as long as the session, up to the
- * group's max_processing_ms), settle_ms (default 0: verdicts leave at the next weir_* call; more
- * gathers them longer).
+ * (messages that may lie here unread; default 16, or what is worked in 50 ms), lease_ms (default:
+ * as long as the session, up to the group's max_processing_ms), settle_ms (default 0: verdicts
+ * leave at the next weir_* call; more gathers them longer).
  * @return NULL only when out of memory; failures show in weir_next / weir_sub_error.  @blocks no
  */
 WEIR_API weir_sub *weir_subscribe(weir *w, const char *topic, const char *group,

@@ -112,6 +112,33 @@ static void at_most_prefetch_lies_around(void **state)
     rig_fini(&r);
 }
 
+/* Without the option: a slow worker keeps little, a fast one does not ask for each few. */
+static void prefetch_follows_the_pace(void **state)
+{
+    struct rig r;
+    weir_sub *s;
+    struct fake_group *g = begin(&r, 1900, "mode=queue", &s);
+
+    (void)state;
+    for (int i = 0; i < 60; i++) {
+        const weir_message *m = weir_next(s, 1000);
+
+        assert_non_null(m);
+        rig_run(&r, 20);
+        assert_true(fake_group_count(g, 0, FAKE_LEASED) <= 17);
+        weir_done(m, WEIR_ACK);
+    }
+    g->acquires = 0;
+    for (int i = 60; i < 1900; i++) {
+        weir_done(weir_next(s, 1000), WEIR_ACK);
+        r.now_ns += 2000; /* half a million a second */
+    }
+    assert_true(g->acquires < 30);
+    assert_int_equal(weir_commit(s, 1000).outcome, WEIR_DONE);
+    assert_int_equal(g->acked, 1900);
+    rig_fini(&r);
+}
+
 static void an_attempt_is_asked_again_with_its_id(void **state)
 {
     struct rig r;
@@ -399,6 +426,7 @@ int main(void)
         cmocka_unit_test(acks_become_one_item),
         cmocka_unit_test(verdicts_have_their_details),
         cmocka_unit_test(at_most_prefetch_lies_around),
+        cmocka_unit_test(prefetch_follows_the_pace),
         cmocka_unit_test(an_attempt_is_asked_again_with_its_id),
         cmocka_unit_test(settles_outlive_the_connection),
         cmocka_unit_test(a_lost_lease_is_found_in_its_range),

@@ -172,9 +172,49 @@ static void urls(void **state)
     assert_int_equal(url_parse(&u, text, &o, &err), WERR_INVALID_CONFIG);
 }
 
+static void options_of_groups(void **state)
+{
+    static const char *const bad[] = {"mode=both",
+                                      "member=12",
+                                      "member=zz",
+                                      "commit=never",
+                                      "prefetch=0",
+                                      "mode=queue commit=auto",
+                                      "mode=queue prefetch=10001",
+                                      "order=key",
+                                      "partitions=1",
+                                      "stop_at_end=1",
+                                      "start=17",
+                                      "mode=queue lease_ms=10"};
+    struct sub_options o;
+    struct werror e = {0};
+
+    (void)state;
+    sub_options_defaults(&o);
+    assert_int_equal(sub_options_parse(&o,
+                                       "mode=queue order=key prefetch=7 lease_ms=1000 settle_ms=3 "
+                                       "member=000102030405060708090a0b0c0d0eFF",
+                                       true, &e),
+                     WERR_OK);
+    assert_true(o.queue && o.by_key && o.has_member);
+    assert_int_equal(o.prefetch, 7);
+    assert_int_equal(o.member[14], 14);
+    assert_int_equal(o.member[15], 255);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        sub_options_defaults(&o);
+        if (sub_options_parse(&o, bad[i], true, &e) != WERR_INVALID_CONFIG) {
+            fail_msg("%s was taken", bad[i]);
+        }
+    }
+    sub_options_defaults(&o);
+    assert_int_equal(sub_options_parse(&o, "mode=queue", false, &e), WERR_INVALID_CONFIG);
+    assert_non_null(strstr(e.text, "with a group"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(options_of_groups),
         cmocka_unit_test(every_key_is_taken),
         cmocka_unit_test(errors_name_key_and_reason),
         cmocka_unit_test(subscription_options),
