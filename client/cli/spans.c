@@ -46,7 +46,7 @@ bool spans_add(struct span_list *l, int32_t partition, int64_t first, int64_t la
         end->last = last;
         return true;
     }
-    if (l->n == l->cap) {
+    if (!l->v || l->n == l->cap) {
         size_t cap = l->cap ? l->cap * 2 : 64;
         weir_span *more = reallocarray(l->v, cap, sizeof *more);
         if (!more) {
