@@ -86,8 +86,7 @@ static void part_answered(struct weir_sub *s, struct sub_part *part, bool done, 
     if (done) {
         part->committed = part->committing > part->committed ? part->committing : part->committed;
     }
-    if (part->acked > part->committed && (done || again) &&
-        (part->held || (again && part->committing_gen == part->gen))) {
+    if (part->acked > part->committed && (again || (done && part->held))) {
         mark_dirty(s, part);
     }
 }

@@ -239,7 +239,8 @@ static void put(struct weir *w, const char *topic, weir_bytes key, weir_bytes va
         return;
     }
     if (o.delay_ms > 0) {
-        m.deliver_at_ms = handle_wall_ms(w) + o.delay_ms; /* once: resending changes nothing */
+        /* Once: resending changes nothing. One more, for our clock rounds down: never too early. */
+        m.deliver_at_ms = handle_wall_ms(w) + o.delay_ms + 1;
     }
     for (size_t i = 0; i < o.n_headers; i++) {
         headers[i].name = slice_of(o.headers[i].name.data, o.headers[i].name.size);

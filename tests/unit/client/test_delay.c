@@ -84,7 +84,7 @@ static void delay_counts_from_the_call(void **state)
     rig_run(&r, 5000);
     r.unreachable = false;
     assert_int_equal(weir_flush(r.w, 10000).outcome, WEIR_DONE);
-    assert_int_equal(fake_topic(r.fb, "t")->delayed[0].batches[0].due_ms, wall + 60000);
+    assert_int_equal(fake_topic(r.fb, "t")->delayed[0].batches[0].due_ms, wall + 60001);
     rig_fini(&r);
 }
 
