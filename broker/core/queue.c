@@ -825,9 +825,16 @@ void queue_member_gone(struct member *m, const char *why)
     const bool restored = m->restored;
 
     while ((a = m->waiting) != NULL) {
-        if (a->state == ACQ_FLYING) {
+        if (a->state == ACQ_FLYING) { /* what it was given fails below */
+            struct core_acquire_rq *rq = a->rq;
             m->waiting = a->next;
             a->member = NULL;
+            a->rq = NULL;
+            if (rq != NULL) {
+                rq->internal = NULL;
+                werror_set(&rq->err, WERR_UNKNOWN_MEMBER, "%s", werr_text(WERR_UNKNOWN_MEMBER));
+                rq->done(rq);
+            }
         } else {
             acquire_answer(a, WERR_UNKNOWN_MEMBER, NULL);
         }
