@@ -259,6 +259,8 @@ enum werr queue_load(struct core *co, struct werror *e) WEIR_NODISCARD;
 void queue_write(struct gpart *gp, struct store_txn *t);
 /* How the flight that carried them ended. */
 void queue_written(struct gpart *gp, enum werr rc);
+/* The open flight, which was to carry its rows, will not leave: nothing of it happened. */
+void queue_withdrawn(struct gpart *gp);
 void queue_rows_delete(uint32_t part_id, uint64_t gid, struct store_txn *t);
 /* The member's session ended: its leases end as failed deliveries (counted, available at once). */
 void queue_member_gone(struct member *m, const char *why);

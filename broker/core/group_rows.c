@@ -268,6 +268,9 @@ static void dirty_failed(struct core *co)
 
     TAILQ_FOREACH (gp, &co->gparts_dirty, in_dirty) {
         part_failed(gp);
+        if (gp->q != NULL) {
+            queue_withdrawn(gp);
+        }
     }
 }
 

@@ -149,6 +149,28 @@ void queue_write(struct gpart *gp, struct store_txn *t)
     }
 }
 
+/* Not settled after all: its letter comes again. */
+static void not_moved(struct queue_part *qp, struct retry *r)
+{
+    TAILQ_REMOVE(&qp->moving, r, link);
+    r->state = RETRY_DEAD;
+    r->flight = 0;
+    acked_undone(&qp->set, r->offset);
+}
+
+void queue_withdrawn(struct gpart *gp)
+{
+    struct queue_part *qp = gp->q;
+    struct retry *r, *next;
+
+    for (r = TAILQ_FIRST(&qp->moving); r != NULL; r = next) {
+        next = TAILQ_NEXT(r, link);
+        if (r->flight == 0) {
+            not_moved(qp, r);
+        }
+    }
+}
+
 void queue_written(struct gpart *gp, enum werr rc)
 {
     struct queue_part *qp = gp->q;
@@ -165,9 +187,7 @@ void queue_written(struct gpart *gp, enum werr rc)
             retry_free(r);
             moved = true;
         } else {
-            TAILQ_REMOVE(&qp->moving, r, link);
-            r->state = RETRY_DEAD; /* its letter comes again */
-            acked_undone(&qp->set, r->offset);
+            not_moved(qp, r);
         }
     }
     if (moved) {
