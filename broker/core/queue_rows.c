@@ -190,8 +190,12 @@ void queue_written(struct gpart *gp, enum werr rc)
             not_moved(qp, r);
         }
     }
+    const uint64_t floor = gp->floor;
     if (moved) {
         qp_move_floor(qp);
+    }
+    if (gp->floor != floor) {
+        gpart_dirty(gp, STORE_LAZY);
     }
 }
 

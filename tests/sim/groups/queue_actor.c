@@ -443,6 +443,30 @@ bool queue_drained(struct gsim *s)
     return true;
 }
 
+void queue_show(struct gsim *s)
+{
+    for (unsigned g = 0; g < GROUP_LOG && s->verbose; g++) {
+        struct core_group *group = core_group_by_name(s->co, slice_str(g_group_names[g]));
+        struct msg_group_describe d;
+        struct msg_group_member *members = NULL;
+        struct msg_group_part *parts = NULL;
+        size_t n_members = 0, n_parts = 0;
+        if (group == NULL) {
+            continue;
+        }
+        core_group_describe(s->co, group, &d, &members, &n_members, &parts, &n_parts);
+        for (size_t i = 0; i < n_parts; i++) {
+            printf("%s %.*s/%u: floor %llu next %llu hw %llu leased %llu retrying %llu\n",
+                   g_group_names[g], (int)parts[i].topic.n, (const char *)parts[i].topic.p,
+                   parts[i].p, (unsigned long long)parts[i].position,
+                   (unsigned long long)parts[i].next, (unsigned long long)parts[i].hw,
+                   (unsigned long long)parts[i].in_flight, (unsigned long long)parts[i].retrying);
+        }
+        free(members);
+        free(parts);
+    }
+}
+
 struct copies {
     unsigned group;
     uint8_t n[G_PARTS][G_OFFSETS];

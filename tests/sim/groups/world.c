@@ -446,6 +446,7 @@ static void heal(struct gsim *s)
         }
     }
     if (!s->failed && !(queue_drained(s) && delay_drained(s))) {
+        queue_show(s);
         g_fail(s, "no progress after all faults ended: queues %s, delayed %s",
                queue_drained(s) ? "drained" : "stuck", delay_drained(s) ? "drained" : "stuck");
     }
