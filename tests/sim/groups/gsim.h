@@ -153,6 +153,7 @@ void actor_step(struct gsim *s, struct g_member *m);
 void members_crashed(struct gsim *s); /* the process is gone */
 void log_check(struct gsim *s);       /* owners, commits */
 void log_converged(struct gsim *s);
+void groups_begin(struct gsim *s); /* all are made, with short leases */
 void group_admin_step(struct gsim *s);
 
 /* queue_actor.c */

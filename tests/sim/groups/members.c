@@ -499,6 +499,24 @@ static void alter(struct gsim *s, unsigned group, const struct group_config *c)
     }
 }
 
+void groups_begin(struct gsim *s)
+{
+    for (unsigned g = 0; g < G_GROUPS; g++) {
+        join(s, &s->members[g][0]);
+    }
+    g_settle(s);
+    for (unsigned g = 0; g < GROUP_LOG; g++) {
+        const struct group_config c = {
+            .set = GKEY_MAX_DELIVER | GKEY_BACKOFF | GKEY_BACKOFF_MAX | GKEY_PROCESSING,
+            .max_deliver = 3 + g_below(s, 3),
+            .backoff_ms = 50,
+            .backoff_max_ms = 400,
+            .max_processing_ms = 4000};
+        s->max_deliver[g] = c.max_deliver;
+        alter(s, g, &c);
+    }
+}
+
 void group_admin_step(struct gsim *s)
 {
     const unsigned group = g_below(s, G_GROUPS);
@@ -511,19 +529,8 @@ void group_admin_step(struct gsim *s)
         seek(s, group);
         return;
     }
-    if (g_chance(s, 50)) {
-        c.set = GKEY_PAUSED_UNTIL;
-        c.paused_until_ms =
-            g_chance(s, 60) ? 0 : (uint64_t)(g_wall_ms(s) + (int64_t)g_below(s, 5000));
-        s->n.paused += c.paused_until_ms != 0;
-    } else if (group < GROUP_LOG) {
-        c.set = GKEY_MAX_DELIVER | GKEY_BACKOFF | GKEY_BACKOFF_MAX | GKEY_PROCESSING;
-        c.max_deliver = s->max_deliver[group] = 3;
-        c.backoff_ms = 50;
-        c.backoff_max_ms = 400;
-        c.max_processing_ms = 4000;
-    }
-    if (c.set != 0) {
-        alter(s, group, &c);
-    }
+    c.set = GKEY_PAUSED_UNTIL;
+    c.paused_until_ms = g_chance(s, 60) ? 0 : (uint64_t)(g_wall_ms(s) + (int64_t)g_below(s, 5000));
+    s->n.paused += c.paused_until_ms != 0;
+    alter(s, group, &c);
 }

@@ -481,6 +481,9 @@ void g_run(struct gsim *s, uint64_t seed, unsigned events, bool verbose)
     for (unsigned t = 0; t < G_TOPICS && !s->failed; t++) {
         make_topic(s, t, 1 + g_below(s, G_PARTS));
     }
+    if (!s->failed) {
+        groups_begin(s);
+    }
     for (unsigned i = 0; i < events && !s->failed; i++) {
         step(s);
     }
