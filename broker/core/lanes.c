@@ -10,11 +10,13 @@
  * After a restart lanes are rebuilt before anything is handed out, from the keys of what is leased
  * or in retry; what was parked is met again by the cursor.
  *
- * What can fail: a batch that cannot be opened. Its messages have no keys then: each is handed out
+ * What can fail: a read, which is tried again; a batch that cannot be opened. Its messages have no keys then: each is handed out
  * alone, in no order. Who owns what: the queue owns lanes; a retry points to the one it has.
  */
 #include "broker/core/mem.h"
 #include "broker/core/queue_impl.h"
+
+static const int64_t AGAIN_NS = 1000000000;
 
 struct lane {
     UT_hash_handle hh;
@@ -120,6 +122,8 @@ void lanes_forget(struct queue_part *qp)
         part_read_cancel(&qp->keys.read);
         qp->keys.reading = false;
     }
+    timer_unset(&qp->gp->group->co->timers, &qp->keys.again);
+    qp->keys.waiting = false;
     free(qp->keys.offsets);
     qp->keys.offsets = NULL;
     qp->keys.n = qp->keys.at = 0;
@@ -184,6 +188,12 @@ static void on_keys(struct part_read *r)
     if (r->err.code == WERR_CLOSED) {
         return;
     }
+    if (r->err.code == WERR_IO) { /* it may be read later; until then the keys are not known */
+        struct core *co = qp->gp->group->co;
+        timer_set(&co->timers, &qp->keys.again, core_mono_ns(co) + AGAIN_NS);
+        qp->keys.waiting = true;
+        return;
+    }
     if (r->err.code == WERR_OK) {
         keys_of_run(qp, slice_of(r->data.p, r->data.n));
         blob_unref(r->data.owner);
@@ -199,7 +209,7 @@ static void keys_go_on(struct queue_part *qp)
     struct keys_wanted *k = &qp->keys;
 
     k->stepping = true;
-    while (k->at < k->n && !k->reading) {
+    while (k->at < k->n && !k->reading && !k->waiting) {
         k->reading = true;
         k->read = (struct part_read){.part = qp->gp->part,
                                      .offset = k->offsets[k->at],
@@ -215,6 +225,15 @@ static void keys_go_on(struct queue_part *qp)
         k->at = k->n = 0;
         qp_look(qp);
     }
+}
+
+static void on_again(struct timer *t)
+{
+    struct queue_part *qp =
+        (struct queue_part *)(void *)((char *)t - offsetof(struct queue_part, keys.again));
+
+    qp->keys.waiting = false;
+    keys_go_on(qp);
 }
 
 static int by_offset(const void *x, const void *y)
@@ -253,5 +272,6 @@ void lanes_rebuild(struct queue_part *qp)
         return;
     }
     qsort(k->offsets, k->n, sizeof *k->offsets, by_offset);
+    k->again.fire = on_again;
     keys_go_on(qp);
 }

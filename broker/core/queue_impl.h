@@ -71,7 +71,8 @@ struct gone_row {
 struct keys_wanted {
     uint64_t *offsets;
     size_t n, at;
-    bool reading, stepping;
+    bool reading, stepping, waiting;
+    struct timer again; /* set while waiting: the disk gave an error */
     struct part_read read;
 };
 

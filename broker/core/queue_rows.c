@@ -329,7 +329,8 @@ static enum werr load_lease(void *arg, struct slice key, struct slice value)
     l->attempt = be64(value.p + 41);
     m->attempt = l->attempt > m->attempt ? l->attempt : m->attempt;
     const int64_t wait_ms = l->deadline_ms - ld->now_ms;
-    timer_set(&ld->co->timers, &l->expiry, ld->now_ns + (wait_ms > 0 ? wait_ms : 0) * MS_NS);
+    /* The row has whole milliseconds: never earlier than it was granted for. */
+    timer_set(&ld->co->timers, &l->expiry, ld->now_ns + (wait_ms > 0 ? wait_ms + 1 : 0) * MS_NS);
     for (uint64_t o = first; o <= last; o++) {
         const uint64_t i = o - first;
         if ((be64(value.p + LEASE_HEAD + 8 * (i / 64)) >> (i % 64) & 1) == 0) {
