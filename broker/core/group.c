@@ -176,6 +176,9 @@ void group_discard(struct core_group *g)
     struct member *m, *next_m;
     struct gpart *gp, *next_gp;
 
+    if (g->queue != NULL) {
+        queue_closing(g);
+    }
     HASH_ITER (hh, g->parts, gp, next_gp) {
         gpart_free(gp); /* its leases refer to members */
     }

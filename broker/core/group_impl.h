@@ -266,6 +266,8 @@ void queue_rows_delete(uint32_t part_id, uint64_t gid, struct store_txn *t);
 void queue_member_gone(struct member *m, const char *why);
 /* It leaves of its own will: what it holds goes back and does not count. */
 void queue_member_leaves(struct member *m);
+/* The group goes: every acquire of its members is answered. */
+void queue_closing(struct core_group *g);
 /* Acquires of a connection that is gone end without an answer (core_session_end). */
 void queue_session_gone(struct member *m);
 void queue_raised(struct gpart *gp);           /* new messages are visible */

@@ -154,6 +154,10 @@ static void acquire_unlink(struct acquire *a)
     struct acquire **at;
 
     timer_unset(&a->q->g->co->timers, &a->timeout);
+    if (a->reading) {
+        a->reading = false;
+        part_read_cancel(&a->read);
+    }
     if (a->state == ACQ_WAITING) {
         TAILQ_REMOVE(&a->q->waiting, a, link);
     } else if (a->state == ACQ_PACED) {
@@ -169,6 +173,35 @@ static void acquire_unlink(struct acquire *a)
     a->member = NULL;
 }
 
+/* A lease may end while its answer waits for the disk, a read or its slot: that is not told. */
+static void drop_ended(struct acquire *a)
+{
+    size_t n_lots = 0;
+
+    for (size_t i = 0; i < a->n_lots; i++) {
+        struct lot *l = &a->lots[i];
+        size_t n = 0;
+        for (size_t k = 0; k < l->n; k++) {
+            if (lease_find(a->q, l->ranges[k].lease) != NULL) {
+                const struct msg_range r = l->ranges[k];
+                l->ranges[k] = l->ranges[n];
+                l->ranges[n++] = r;
+            } else {
+                free((void *)(uintptr_t)l->ranges[k].reason.p);
+                l->ranges[k].reason = (struct slice){NULL, 0};
+            }
+        }
+        l->n = n;
+        if (n == 0) {
+            lot_fini(l);
+        } else {
+            const struct lot kept = *l;
+            a->lots[n_lots++] = kept;
+        }
+    }
+    a->n_lots = n_lots;
+}
+
 /* Takes a. */
 static void acquire_answer(struct acquire *a, enum werr rc, const struct werror *e)
 {
@@ -180,6 +213,9 @@ static void acquire_answer(struct acquire *a, enum werr rc, const struct werror 
         return;
     }
     rq->internal = NULL;
+    if (rc == WERR_OK) {
+        drop_ended(a);
+    }
     if (rc != WERR_OK) {
         werror_set(&rq->err, rc, "%s", e != NULL && e->text[0] != '\0' ? e->text : werr_text(rc));
         rq->err.retry_after_ms = rc == WERR_STORAGE_FULL ? FULL_RETRY_MS : 0;
@@ -696,9 +732,6 @@ static bool take_over(struct acquire *a)
             rq->done(rq);
         }
         if (old->state == ACQ_WAITING || old->state == ACQ_REPEATING) {
-            if (old->reading) {
-                part_read_cancel(&old->read);
-            }
             acquire_unlink(old);
             acquire_free(old);
             return false;
@@ -787,9 +820,6 @@ void core_acquire_cancel(struct core_acquire_rq *rq)
     }
     a->rq = NULL;
     if (a->state == ACQ_WAITING || a->state == ACQ_REPEATING) {
-        if (a->reading) {
-            part_read_cancel(&a->read);
-        }
         acquire_unlink(a);
         acquire_free(a);
     }
@@ -818,27 +848,43 @@ void queue_member_leaves(struct member *m)
     }
 }
 
-void queue_member_gone(struct member *m, const char *why)
+/* All of a member's acquires end now; what those under way were given stays leased. */
+static void end_acquires(struct member *m, enum werr rc)
 {
-    struct lease *l;
     struct acquire *a;
-    const bool restored = m->restored;
 
     while ((a = m->waiting) != NULL) {
-        if (a->state == ACQ_FLYING) { /* what it was given fails below */
+        if (a->state == ACQ_FLYING) {
             struct core_acquire_rq *rq = a->rq;
             m->waiting = a->next;
             a->member = NULL;
             a->rq = NULL;
             if (rq != NULL) {
                 rq->internal = NULL;
-                werror_set(&rq->err, WERR_UNKNOWN_MEMBER, "%s", werr_text(WERR_UNKNOWN_MEMBER));
+                werror_set(&rq->err, rc, "%s", werr_text(rc));
                 rq->done(rq);
             }
         } else {
-            acquire_answer(a, WERR_UNKNOWN_MEMBER, NULL);
+            acquire_answer(a, rc, NULL);
         }
     }
+}
+
+void queue_closing(struct core_group *g)
+{
+    struct member *m;
+
+    for (m = g->members; m != NULL; m = m->hh.next) {
+        end_acquires(m, WERR_SHUTTING_DOWN);
+    }
+}
+
+void queue_member_gone(struct member *m, const char *why)
+{
+    struct lease *l;
+    const bool restored = m->restored;
+
+    end_acquires(m, WERR_UNKNOWN_MEMBER);
     m->restored = false; /* it is not forgotten with its last lease: we hold it */
     while ((l = LIST_FIRST(&m->leases)) != NULL) {
         lease_fail(l, why);
