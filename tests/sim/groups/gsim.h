@@ -85,6 +85,7 @@ struct g_member {
     uint8_t id[MSG_MEMBER_BYTES];
     struct core_session *session; /* NULL: not connected */
     bool joined, joining;
+    uint64_t join_serial;
     uint64_t epoch;
     int64_t away_since_ns;
     bool news, slow;

@@ -58,7 +58,7 @@ struct join {
     struct core_join_rq rq;
     struct g_member *m;
     struct slice topics[2];
-    uint64_t generation;
+    uint64_t serial; /* the connection may have ended meanwhile */
 };
 
 static void on_joined(struct core_join_rq *rq)
@@ -67,7 +67,7 @@ static void on_joined(struct core_join_rq *rq)
     struct g_member *m = j->m;
     struct gsim *s = m->s;
 
-    if (!s->down && j->generation == s->generation && m->session == rq->session) {
+    if (!s->down && m->session != NULL && j->serial == m->join_serial) {
         m->joining = false;
         m->joined = rq->err.code == WERR_OK;
         g_trace(s, "joined", m->group * 10 + m->index, (uint64_t)rq->err.code, rq->epoch);
@@ -107,7 +107,7 @@ static void join(struct gsim *s, struct g_member *m)
         m->session = core_session_new(s->co, on_news, m);
     }
     j->m = m;
-    j->generation = s->generation;
+    j->serial = ++m->join_serial;
     j->topics[0] = slice_str(g_topic_names[TOPIC_WORK]);
     j->rq =
         (struct core_join_rq){.session = m->session,
@@ -132,6 +132,7 @@ static void cut(struct gsim *s, struct g_member *m)
 {
     struct core_session *session = m->session;
 
+    m->join_serial++;
     g_trace(s, "cut", m->group * 10 + m->index, 0, 0);
     COUNT(s, cut);
     m->session = NULL;
