@@ -12,7 +12,7 @@
 #include "broker/core/group_impl.h"
 #include "broker/core/rate.h"
 
-enum { LEASE_MESSAGES = 1024, AHEAD_BYTES = 256 << 10 };
+enum { LEASE_MESSAGES = 1024, AHEAD_BYTES = 256 << 10, QUEUE_RETRIES_MAX = 1000000 };
 
 enum retry_state {
     RETRY_WAITING, /* due later */

@@ -23,20 +23,21 @@ enum { TOPIC_WORK, TOPIC_LATER, G_TOPICS };
 enum { GROUP_QUEUE, GROUP_KEYED, GROUP_LOG, GROUP_LOG2, G_GROUPS };
 
 /* What happened: a run in which one of these never did proves nothing. */
-#define G_EVENTS(X)                                                                          \
-    X(produced)                                                                              \
-    X(produce_unknown)                                                                       \
-    X(joined)                                                                                \
-    X(resumed)                                                                               \
-    X(took_over) X(left) X(cut) X(grace_over) X(acquired) X(redelivered) X(acquire_empty)    \
-        X(acquire_cut) X(repeated) X(acked) X(ack_unknown) X(nacked) X(released) X(extended) \
-            X(killed) X(lease_expired) X(lease_lost) X(stale_settle) X(keyed) X(assigned)    \
-                X(revoked) X(committed) X(commit_unknown) X(commit_refused) X(stale_refused) \
-                    X(read) X(grown) X(paused) X(sought) X(sought_forced) X(seek_refused)    \
-                        X(redriven) X(redelivered_dead) X(purged) X(dead) X(delayed)         \
-                            X(delivered_late) X(cancelled) X(cancel_late) X(cancel_unknown)  \
-                                X(crash) X(power_cut) X(stop) X(disk_full) X(disk_broken)    \
-                                    X(read_fault) X(clock_jump) X(refused_full) X(converged)
+#define G_EVENTS(X)                                                                                \
+    X(produced)                                                                                    \
+    X(produce_unknown)                                                                             \
+    X(joined)                                                                                      \
+    X(resumed)                                                                                     \
+    X(took_over)                                                                                   \
+    X(left) X(cut) X(grace_over) X(acquired) X(redelivered) X(acquire_empty) X(acquire_cut)        \
+        X(repeated) X(acked) X(ack_unknown) X(nacked) X(released) X(extended) X(killed)            \
+            X(lease_expired) X(lease_lost) X(stale_settle) X(keyed) X(assigned) X(revoked)         \
+                X(committed) X(commit_unknown) X(commit_refused) X(stale_refused) X(read) X(grown) \
+                    X(paused) X(sought) X(sought_forced) X(seek_refused) X(redriven)               \
+                        X(redelivered_dead) X(purged) X(dead) X(delayed) X(delivered_late)         \
+                            X(cancelled) X(cancel_late) X(cancel_unknown) X(crash) X(power_cut)    \
+                                X(stop) X(disk_full) X(disk_broken) X(read_fault) X(clock_jump)    \
+                                    X(refused_full) X(converged)
 
 struct g_events {
 #define X(name) uint64_t name;

@@ -507,12 +507,12 @@ void groups_begin(struct gsim *s)
     }
     g_settle(s);
     for (unsigned g = 0; g < GROUP_LOG; g++) {
-        const struct group_config c = {
-            .set = GKEY_MAX_DELIVER | GKEY_BACKOFF | GKEY_BACKOFF_MAX | GKEY_PROCESSING,
-            .max_deliver = 3 + g_below(s, 3),
-            .backoff_ms = 50,
-            .backoff_max_ms = 400,
-            .max_processing_ms = 4000};
+        const struct group_config c = {.set = GKEY_MAX_DELIVER | GKEY_BACKOFF | GKEY_BACKOFF_MAX |
+                                              GKEY_PROCESSING,
+                                       .max_deliver = 3 + g_below(s, 3),
+                                       .backoff_ms = 50,
+                                       .backoff_max_ms = 400,
+                                       .max_processing_ms = 4000};
         s->max_deliver[g] = c.max_deliver;
         alter(s, g, &c);
     }
