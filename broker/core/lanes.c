@@ -10,8 +10,9 @@
  * After a restart lanes are rebuilt before anything is handed out, from the keys of what is leased
  * or in retry; what was parked is met again by the cursor.
  *
- * What can fail: a read, which is tried again; a batch that cannot be opened: its messages have no
- * keys then, each is handed out alone, in no order. Who owns what: the queue owns lanes; a retry points to the one it has.
+ * What can fail: a read, which is tried again; a batch that cannot be opened: its messages have
+ * no keys then, each is handed out alone, in no order. Who owns what: the queue owns lanes; a
+ * retry points to the one it has.
  */
 #include "broker/core/mem.h"
 #include "broker/core/queue_impl.h"

@@ -23,6 +23,7 @@ enum { TOPIC_WORK, TOPIC_LATER, G_TOPICS };
 enum { GROUP_QUEUE, GROUP_KEYED, GROUP_LOG, GROUP_LOG2, G_GROUPS };
 
 /* What happened: a run in which one of these never did proves nothing. */
+/* clang-format off */
 #define G_EVENTS(X)                                                                                \
     X(produced)                                                                                    \
     X(produce_unknown)                                                                             \
@@ -38,6 +39,7 @@ enum { GROUP_QUEUE, GROUP_KEYED, GROUP_LOG, GROUP_LOG2, G_GROUPS };
                             X(cancelled) X(cancel_late) X(cancel_unknown) X(crash) X(power_cut)    \
                                 X(stop) X(disk_full) X(disk_broken) X(read_fault) X(clock_jump)    \
                                     X(refused_full) X(converged)
+/* clang-format on */
 
 struct g_events {
 #define X(name) uint64_t name;

@@ -356,7 +356,9 @@ static void step_time(struct gsim *s)
         s->skew_ms = 0; /* not long enough to be believed */
     }
     if (g_chance(s, 1)) {
-        s->skew_ms = g_chance(s, 50) ? 0 : (int64_t)g_below(s, 400000000) - 200000000;
+        /* A jump of less than a minute is believed, and moves what is due with it. */
+        s->skew_ms = (g_chance(s, 50) ? 1 : -1) * (int64_t)(61000 + g_below(s, 200000000));
+        s->skew_ms = g_chance(s, 50) ? 0 : s->skew_ms;
         s->jumped_ns = s->mono_ns;
         COUNT(s, clock_jump);
     }
