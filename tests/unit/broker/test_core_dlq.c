@@ -180,7 +180,7 @@ static void test_dead_again_keeps_its_origin(void **state)
 static void test_headers_over_the_limits(void **state)
 {
     struct record_header hs[LIMIT_HEADERS];
-    char names[LIMIT_HEADERS][8], big[LIMIT_HEADER_BYTES];
+    static char names[LIMIT_HEADERS][8], big[LIMIT_HEADER_BYTES];
     struct original o;
     struct batch_head h;
 

@@ -241,8 +241,8 @@ static void finish(struct world *w, struct worker *k)
 
 static void test_moved_in_order(void **state)
 {
-    struct got g[GOT_MAX];
-    struct copy c[64];
+    static struct got g[GOT_MAX];
+    static struct copy c[64];
     struct worker k;
     struct world w;
     struct core_group_stats st;
@@ -295,7 +295,7 @@ static void micro(struct world *w, unsigned i)
 /* Everything that is not settled yet is called dead, until nothing is left. */
 static void kill_the_rest(struct world *w, struct worker *k)
 {
-    struct got g[GOT_MAX];
+    static struct got g[GOT_MAX];
 
     for (int i = 0; i < 4; i++) {
         world_pass(w, 20 * 60 * 1000); /* leases of before run out */
@@ -312,8 +312,8 @@ static bool crash_after(unsigned steps, unsigned keep)
 {
     enum { MESSAGES = 3 };
     struct core_settle_rq rq;
-    struct got g[GOT_MAX];
-    struct copy c[64];
+    static struct got g[GOT_MAX];
+    static struct copy c[64];
     struct worker k;
     struct world w;
     int done = 0;
@@ -367,8 +367,8 @@ static void full_at(unsigned k_th)
 {
     struct store_fault full = {.kind = FAULT_APPEND, .k = k_th, .rc = WERR_STORAGE_FULL};
     struct core_settle_rq rq;
-    struct got g[GOT_MAX];
-    struct copy c[64];
+    static struct got g[GOT_MAX];
+    static struct copy c[64];
     struct worker k;
     struct world w;
     int done = 0;
@@ -407,8 +407,8 @@ static void test_full_disk_then_crash(void **state)
 {
     struct store_fault full = {.kind = FAULT_APPEND, .rc = WERR_STORAGE_FULL};
     struct core_settle_rq rq;
-    struct got g[GOT_MAX];
-    struct copy c[64];
+    static struct got g[GOT_MAX];
+    static struct copy c[64];
     struct worker k;
     struct world w;
 
@@ -501,9 +501,9 @@ static void start_dead(struct world *w, struct worker *k, unsigned n)
 static void test_redrive(void **state)
 {
     struct msg_dlq_range r[8];
-    struct got g[GOT_MAX];
+    static struct got g[GOT_MAX];
     struct core_dlq_rq rq;
-    struct copy c[64];
+    static struct copy c[64];
     struct worker k;
     struct world w;
 
@@ -556,7 +556,7 @@ static void test_redrive(void **state)
 static void test_redrive_and_purge_survive(void **state)
 {
     struct msg_dlq_range r[8];
-    struct got g[GOT_MAX];
+    static struct got g[GOT_MAX];
     struct core_dlq_rq rq;
     struct worker k;
     struct world w;
@@ -598,7 +598,7 @@ static void test_redrive_and_purge_survive(void **state)
 
 static void test_rate_is_shared(void **state)
 {
-    struct got g[GOT_MAX];
+    static struct got g[GOT_MAX];
     struct worker k;
     struct world w;
 
@@ -654,8 +654,8 @@ static void test_refusals(void **state)
 static void test_topic_deleted(void **state)
 {
     struct topic_config none = {0};
-    struct got g[GOT_MAX];
-    struct copy c[64];
+    static struct got g[GOT_MAX];
+    static struct copy c[64];
     struct worker k;
     struct world w;
 
@@ -709,8 +709,8 @@ static void test_many(void **state)
 /* Another group works through the dead letters: its own dead ones go to a topic of its own. */
 static void test_dead_in_another_group(void **state)
 {
-    struct got g[GOT_MAX];
-    struct copy c[64];
+    static struct got g[GOT_MAX];
+    static struct copy c[64];
     struct worker k, other = {.id = "worker number 2"};
     struct world w;
 
@@ -741,8 +741,8 @@ static void was_reset(struct core_reset_rq *rq)
  */
 static void test_seek_takes_dead_letters_back(void **state)
 {
-    struct got g[GOT_MAX];
-    struct copy c[64];
+    static struct got g[GOT_MAX];
+    static struct copy c[64];
     struct worker k;
     struct world w;
     int done = 0;
