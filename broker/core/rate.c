@@ -1,11 +1,24 @@
-/* The small bucket: 1 + 1.3 ms of messages, refilled at 1.005 of the rate; the large one: 1 + 100
- * ms.
+/*
+ * Pacing. The small bucket holds 20 ms of the rate: so much is made good at once when ticks come
+ * late or nobody asked for a moment. It refills 2 % faster than the rate. The large one holds 50 ms
+ * and refills at the rate: what the small one lost comes back, over seconds. Neither bounds what
+ * 100 ms can see after a late tick, so that is counted: see fits().
+ *
+ * An answer that is larger than a bucket (the rate was lowered after it was granted) goes when the
+ * bucket is full, and leaves it in debt.
  */
 #include "broker/core/rate.h"
 
-#define FASTER 1.005
-#define SMALL_S 0.0013
-#define LARGE_S 0.1
+#define FASTER 1.02
+#define SMALL_S 0.02
+#define LARGE_S 0.05
+#define ANSWER_S 0.002 /* of one answer while others wait */
+#define AHEAD_S 0.05   /* granted and not yet gone */
+enum { ANSWER_MAX = 4096 };
+
+static const int64_t WINDOW_NS = 100000000;
+static const int64_t ENTRY_NS = 400000; /* at most 251 of them in a window */
+static const int64_t LOOK_NS = 20000000;
 
 static double speed(const struct rate *r, int64_t now_ns)
 {
@@ -22,6 +35,11 @@ static double least(double a, double b)
     return a < b ? a : b;
 }
 
+static double most(double a, double b)
+{
+    return a > b ? a : b;
+}
+
 static void refill(struct rate *r, int64_t now_ns)
 {
     const double s = (double)(now_ns - r->at_ns) / 1e9, per_s = speed(r, now_ns);
@@ -29,6 +47,33 @@ static void refill(struct rate *r, int64_t now_ns)
     r->at_ns = now_ns;
     r->small = least(r->small + s * per_s * FASTER, 1 + per_s * SMALL_S);
     r->large = least(r->large + s * per_s, 1 + per_s * LARGE_S);
+    while (r->n_gone > 0 && now_ns - r->gone[r->head].at_ns >= WINDOW_NS) {
+        r->sum -= r->gone[r->head].n;
+        r->head = (r->head + 1) % RATE_LEDGER;
+        r->n_gone--;
+    }
+}
+
+/* Most that any 100 ms may see. */
+static uint64_t window_max(const struct rate *r)
+{
+    return (r->per_s * 102 + 1000) / 1000;
+}
+
+/* An entry counts until its last message is 100 ms old, so a window never sees more. */
+static void note(struct rate *r, uint64_t n, int64_t now_ns)
+{
+    struct rate_entry *e = &r->gone[(r->head + r->n_gone + RATE_LEDGER - 1) % RATE_LEDGER];
+
+    r->sum += n;
+    if (r->n_gone > 0 && (now_ns - r->newest_from_ns < ENTRY_NS || r->n_gone == RATE_LEDGER)) {
+        e->at_ns = now_ns;
+        e->n += n;
+        return;
+    }
+    r->gone[(r->head + r->n_gone) % RATE_LEDGER] = (struct rate_entry){now_ns, n};
+    r->n_gone++;
+    r->newest_from_ns = now_ns;
 }
 
 void rate_set(struct rate *r, uint64_t per_s, int64_t now_ns)
@@ -49,32 +94,75 @@ void rate_ramp(struct rate *r, int64_t ramp_ns, int64_t now_ns)
     r->small = r->large = 1;
 }
 
-uint32_t rate_quantum(const struct rate *r)
+uint32_t rate_quantum(struct rate *r, uint64_t ahead, int64_t now_ns)
 {
-    const double n = (double)r->per_s * SMALL_S;
+    if (r->per_s == 0) {
+        return UINT32_MAX;
+    }
+    refill(r, now_ns);
+    const double per_s = speed(r, now_ns), before = (double)ahead;
+    const double usual = most(1, per_s * ANSWER_S);
+    const double room = most(usual, per_s * AHEAD_S) - before;
+    const double n = least(most(usual, least(r->small, r->large) - before), room);
 
-    return r->per_s == 0 ? UINT32_MAX : n < 1 ? 1 : n > 4096 ? 4096 : (uint32_t)n;
+    return n < 1 ? 0 : n > ANSWER_MAX ? ANSWER_MAX : (uint32_t)n;
 }
 
-bool rate_take(struct rate *r, uint32_t n, int64_t now_ns)
+/* More than a full bucket, or a window, is not waited for. */
+static bool fits(const struct rate *r, double per_s, uint64_t n)
+{
+    const double want = (double)n;
+
+    return r->small >= least(want, 1 + per_s * SMALL_S) &&
+           r->large >= least(want, 1 + per_s * LARGE_S) &&
+           (r->sum == 0 || r->sum + n <= window_max(r));
+}
+
+bool rate_take(struct rate *r, uint64_t n, int64_t now_ns)
 {
     if (r->per_s == 0) {
         return true;
     }
     refill(r, now_ns);
-    if (r->small < n || r->large < n) {
+    if (!fits(r, speed(r, now_ns), n)) {
         return false;
     }
-    r->small -= n;
-    r->large -= n;
+    r->small -= (double)n;
+    r->large -= (double)n;
+    note(r, n, now_ns);
     return true;
 }
 
-int64_t rate_when(const struct rate *r, uint32_t n, int64_t now_ns)
+/* When so much has left the window that n more fit. */
+static int64_t window_when(const struct rate *r, uint64_t n, int64_t now_ns)
 {
-    const double per_s = speed(r, now_ns);
-    const double small_s = (n - r->small) / (per_s * FASTER), large_s = (n - r->large) / per_s;
-    const double s = small_s > large_s ? small_s : large_s;
+    const uint64_t max = window_max(r);
+    uint64_t sum = r->sum;
+    int64_t when_ns = now_ns;
 
-    return r->per_s == 0 || s <= 0 ? now_ns : r->at_ns + (int64_t)(s * 1e9) + 1;
+    for (uint32_t i = 0; i < r->n_gone && sum > 0 && sum + n > max; i++) {
+        const struct rate_entry *e = &r->gone[(r->head + i) % RATE_LEDGER];
+        sum -= e->n;
+        when_ns = e->at_ns + WINDOW_NS;
+    }
+    return when_ns;
+}
+
+int64_t rate_when(struct rate *r, uint64_t n, int64_t now_ns)
+{
+    if (r->per_s == 0) {
+        return now_ns;
+    }
+    refill(r, now_ns);
+    const double per_s = speed(r, now_ns), want = (double)n;
+    const double small_s = (least(want, 1 + per_s * SMALL_S) - r->small) / (per_s * FASTER);
+    const double large_s = (least(want, 1 + per_s * LARGE_S) - r->large) / per_s;
+    const double s = most(small_s, large_s);
+    int64_t when_ns = s <= 0 ? now_ns : now_ns + (int64_t)(s * 1e9) + 1;
+
+    if (r->ramp_ns > 0 && now_ns - r->ramp_from_ns < r->ramp_ns && when_ns > now_ns + LOOK_NS) {
+        when_ns = now_ns + LOOK_NS; /* it is faster then */
+    }
+    const int64_t window_ns = window_when(r, n, now_ns);
+    return when_ns > window_ns ? when_ns : window_ns;
 }

@@ -448,7 +448,10 @@ static void seek(struct gsim *s, unsigned group)
                                .done = reset_done,
                                .arg = &done};
 
+    bool wild = false;
+
     if (group >= GROUP_LOG) {
+        wild = s->log[group - GROUP_LOG][p].wild;
         s->log[group - GROUP_LOG][p].wild = true;
     } else {
         queue_reset_model(s, group, p);
@@ -473,7 +476,7 @@ static void seek(struct gsim *s, unsigned group)
     } else {
         COUNT(s, seek_refused);
         if (group >= GROUP_LOG && rq.err.code == WERR_GROUP_BUSY) {
-            s->log[group - GROUP_LOG][p].wild = false;
+            s->log[group - GROUP_LOG][p].wild = wild;
         }
     }
     free(rq.results);
