@@ -211,13 +211,13 @@ static enum served serve_fresh(struct acquire *a, struct queue_part *qp, uint64_
 
 static uint64_t room_for(const struct acquire *a)
 {
-    const struct queue *q = a->q;
+    struct queue *q = a->q;
     const struct group_config *c = &q->g->conf;
     uint64_t room = a->max_msgs - a->n_msgs;
     const uint64_t member =
         a->member->leased < c->member_max ? c->member_max - a->member->leased : 0;
     const uint64_t group = q->leased < c->max_concurrency ? c->max_concurrency - q->leased : 0;
-    const uint32_t quantum = rate_quantum(&q->rate);
+    const uint32_t quantum = rate_quantum(&q->rate, q->ahead, core_mono_ns(q->g->co));
 
     room = room < member ? room : member;
     room = room < group ? room : group;

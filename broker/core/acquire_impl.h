@@ -32,6 +32,7 @@ struct acquire {
     uint32_t max_msgs, max_bytes, lease_ms, n_msgs;
     uint64_t attempt;
     size_t bytes;
+    bool ahead; /* its messages count in q->ahead */
     struct lot *lots;
     size_t n_lots, cap_lots;
     uint64_t *leases; /* ids: given by it, or to be given again */

@@ -103,6 +103,11 @@ void acquire_unlink(struct acquire *a)
     struct acquire **at;
 
     timer_unset(&a->q->g->co->timers, &a->timeout);
+    if (a->ahead) {
+        a->ahead = false;
+        a->q->ahead -= a->n_msgs;
+        queue_pump_soon(a->q); /* there is room for more ahead of the rate */
+    }
     if (a->reading) {
         a->reading = false;
         part_read_cancel(&a->read);

@@ -78,6 +78,7 @@ static void count_out(struct lease *l, uint32_t n)
     l->qp->leased -= n;
     l->qp->q->leased -= n;
     l->qp->gp->group->co->gstats.leased -= n;
+    queue_pump_soon(l->qp->q); /* its member, or the group, has room again */
 }
 
 void lease_free(struct lease *l)

@@ -68,6 +68,8 @@ static void fly(struct acquire *a)
 
     TAILQ_REMOVE(&a->q->waiting, a, link);
     a->state = ACQ_FLYING;
+    a->ahead = true;
+    a->q->ahead += a->n_msgs;
     timer_unset(&co->timers, &a->timeout);
     a->waiter.run = fly_end;
     group_ref(a->q->g);
@@ -82,6 +84,10 @@ void queue_pump(struct queue *q)
         return;
     }
     for (a = TAILQ_FIRST(&q->waiting); a != NULL && !TAILQ_EMPTY(&q->ready); a = next) {
+        if (q->leased >= q->g->conf.max_concurrency ||
+            rate_quantum(&q->rate, q->ahead, core_mono_ns(q->g->co)) == 0) {
+            return; /* no room for anybody: what makes room pumps again */
+        }
         next = TAILQ_NEXT(a, link);
         acquire_fill(a);
         if (a->n_msgs > 0) {

@@ -110,6 +110,7 @@ struct queue {
     struct lane *lanes; /* order=key: by partition and key */
     uint64_t parked;    /* messages that wait in lanes */
     struct rate rate;
+    uint64_t ahead;    /* messages granted whose answer has not gone */
     struct timer pace; /* release of what is paced, or room for more */
     struct timer pump_soon;
     bool paused;

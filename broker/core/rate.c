@@ -103,7 +103,9 @@ uint32_t rate_quantum(struct rate *r, uint64_t ahead, int64_t now_ns)
     const double per_s = speed(r, now_ns), before = (double)ahead;
     const double usual = most(1, per_s * ANSWER_S);
     const double room = most(usual, per_s * AHEAD_S) - before;
-    const double n = least(most(usual, least(r->small, r->large) - before), room);
+    const double window = (double)(window_max(r) > r->sum ? window_max(r) - r->sum : 0);
+    const double now = least(window, least(r->small, r->large));
+    const double n = least(most(usual, now - before), room);
 
     return n < 1 ? 0 : n > ANSWER_MAX ? ANSWER_MAX : (uint32_t)n;
 }
