@@ -70,6 +70,7 @@ class Client:
     def cut(self):
         """The connection is gone, without a word."""
         self.output.transport.abort()
+        self.reader.cancel()
 
 
 class Member:
