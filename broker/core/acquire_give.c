@@ -8,7 +8,14 @@
 #include "broker/core/acquire_impl.h"
 #include "broker/core/mem.h"
 
+static const int64_t AGAIN_NS = 1000000000;
+
 /* ---------------------------------------------------------------- data */
+
+void queue_read_again(struct timer *t)
+{
+    qp_look((struct queue_part *)(void *)((char *)t - offsetof(struct queue_part, read_again)));
+}
 
 static void on_ahead(struct part_read *r)
 {
@@ -21,6 +28,11 @@ static void on_ahead(struct part_read *r)
     } else {
         core_log(qp->gp->group->co, 1, "queue_read_failed", "group=%s offset=%llu text=\"%s\"",
                  qp->gp->group->name, (unsigned long long)r->offset, r->err.text);
+    }
+    if (r->err.code != WERR_OK && r->err.code != WERR_OFFSET_OUT_OF_RANGE) {
+        struct core *co = qp->gp->group->co;
+        timer_set(&co->timers, &qp->read_again, core_mono_ns(co) + AGAIN_NS);
+        return;
     }
     qp_look(qp);
     queue_pump_soon(qp->q);

@@ -95,6 +95,7 @@ struct queue_part {
     struct bytes ahead;
     struct part_read read;
     bool reading;
+    struct timer read_again; /* set: the disk gave an error */
     struct keys_wanted keys;
 };
 TAILQ_HEAD(queue_part_list, queue_part);
@@ -167,5 +168,8 @@ void lanes_rebuild(struct queue_part *qp); /* after loading */
 
 /* ---------------------------------------------------------------- queue.c */
 void queue_pump_soon(struct queue *q);
+
+/* ---------------------------------------------------------------- acquire_give.c */
+void queue_read_again(struct timer *t); /* fires for queue_part.read_again */
 
 #endif

@@ -39,7 +39,8 @@ bool qp_has_fresh(const struct queue_part *qp)
 void qp_look(struct queue_part *qp)
 {
     qp->next = acked_next_free(&qp->set, qp->next);
-    const bool has = qp->keys.n == 0 && (!TAILQ_EMPTY(&qp->ready) || qp_has_fresh(qp));
+    const bool has = qp->keys.n == 0 && !timer_is_set(&qp->read_again) &&
+                     (!TAILQ_EMPTY(&qp->ready) || qp_has_fresh(qp));
 
     if (has && !qp->listed) {
         qp->listed = true;
@@ -105,6 +106,7 @@ void queue_part_new(struct gpart *gp)
     acked_reset(&qp->set, gp->floor);
     qp->next = gp->floor;
     qp->is_dlq = gpart_is_dlq(gp);
+    qp->read_again.fire = queue_read_again;
     gp->q = qp;
     qp_look(qp);
 }
@@ -136,6 +138,7 @@ void queue_part_free(struct gpart *gp)
     if (qp->reading) {
         part_read_cancel(&qp->read);
     }
+    timer_unset(&gp->group->co->timers, &qp->read_again);
     qp_drop_ahead(qp);
     acked_fini(&qp->set);
     free(qp->gone);
