@@ -403,7 +403,11 @@ enum werr queue_load(struct core *co, struct werror *e)
             if (gp->q != NULL) {
                 place_retries(gp->q);
                 lanes_rebuild(gp->q);
+                const uint64_t floor = gp->floor;
                 qp_move_floor(gp->q);
+                if (gp->floor != floor) {
+                    gpart_dirty(gp, STORE_LAZY);
+                }
                 qp_look(gp->q);
             }
         }
