@@ -145,10 +145,13 @@ void queue_session_gone(struct member *m)
 void queue_member_leaves(struct member *m)
 {
     struct lease *l;
+    const bool restored = m->restored;
 
+    m->restored = false; /* it is not forgotten with its last lease: the caller removes it */
     while ((l = LIST_FIRST(&m->leases)) != NULL) {
         lease_release(l);
     }
+    m->restored = restored;
 }
 
 /* All of a member's acquires end now; what those under way were given stays leased. */

@@ -149,6 +149,7 @@ struct retry *retry_get(struct queue_part *qp, uint64_t offset);
 void retry_free(struct retry *r);
 void retry_wait(struct retry *r, int64_t delay_ms); /* <= 0: ready at once */
 void retry_wait_until(struct retry *r, int64_t due_ms);
+void retry_place(struct retry *r, int64_t due_ms); /* the same, its row says so already */
 void retry_dead(struct retry *r);
 void retry_reason(struct retry *r, struct slice reason);
 void retry_dirty(struct retry *r);

@@ -361,9 +361,7 @@ static void place_retries(struct queue_part *qp)
         if (r->was_dead) {
             retry_dead(r);
         } else {
-            const bool stored = r->stored;
-            retry_wait_until(r, r->due_ms);
-            r->stored = stored;
+            retry_place(r, r->due_ms);
         }
     }
 }

@@ -100,7 +100,7 @@ void retry_reason(struct retry *r, struct slice reason)
     }
 }
 
-void retry_wait_until(struct retry *r, int64_t due_ms)
+void retry_place(struct retry *r, int64_t due_ms)
 {
     struct core *co = core_of(r);
     const int64_t wait_ms = due_ms - core_wall_ms(co);
@@ -114,8 +114,13 @@ void retry_wait_until(struct retry *r, int64_t due_ms)
         r->state = RETRY_READY;
         TAILQ_INSERT_TAIL(&r->qp->ready, r, link);
     }
-    retry_dirty(r);
     qp_look(r->qp);
+}
+
+void retry_wait_until(struct retry *r, int64_t due_ms)
+{
+    retry_place(r, due_ms);
+    retry_dirty(r);
 }
 
 void retry_wait(struct retry *r, int64_t delay_ms)

@@ -165,10 +165,15 @@ void core_settle(struct core *co, struct core_settle_rq *rq)
         rq->done(rq);
         return;
     }
+    const bool restored = m->restored;
+    struct queue *q = m->group->queue;
+    m->restored = false; /* it is not forgotten with its last lease: we look at it still */
     rq->results = core_calloc(rq->n, sizeof *rq->results);
     for (size_t i = 0; i < rq->n; i++) {
         (void)settle_one(m, &rq->items[i], &wait, &rq->results[i]);
     }
+    m->restored = restored;
+    member_forget_if_idle(m); /* m may be gone from here on */
     if (!wait) {
         rq->done(rq);
         return;
@@ -177,5 +182,5 @@ void core_settle(struct core *co, struct core_settle_rq *rq)
     w->waiter.run = settle_end;
     w->rq = rq;
     flight_wait(co, &w->waiter);
-    queue_pump_soon(m->group->queue);
+    queue_pump_soon(q);
 }
