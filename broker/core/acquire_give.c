@@ -109,7 +109,7 @@ static void skip_lost(struct queue_part *qp, uint64_t start)
     }
 }
 
-enum served { SERVED, SERVED_NOTHING, SERVED_LATER, SERVED_FULL };
+enum served { SERVED, SERVED_NOTHING, SERVED_LATER, SERVED_FULL, SERVED_BLOCKED };
 
 static enum served serve_retry(struct acquire *a, struct queue_part *qp)
 {
@@ -150,9 +150,6 @@ static enum served serve_keyed(struct acquire *a, struct queue_part *qp, uint64_
     struct batch_head h;
     bool open;
 
-    if (a->q->parked >= PARKED_MAX) {
-        return SERVED_NOTHING;
-    }
     if (!find_batch(qp, qp->next, &batch, &h)) {
         return SERVED_LATER;
     }
@@ -160,7 +157,8 @@ static enum served serve_keyed(struct acquire *a, struct queue_part *qp, uint64_
         return SERVED_FULL;
     }
     open = record_open(&it, slice_of(batch.p, batch.n), &h, &scratch, NULL) == WERR_OK;
-    for (uint64_t o = h.base_offset; o < h.base_offset + h.count && room > 0; o++) {
+    for (uint64_t o = h.base_offset;
+         o < h.base_offset + h.count && room > 0 && a->q->parked < PARKED_MAX; o++) {
         open = open && record_next(&it, &rec);
         if (o < qp->next || o >= qp->gp->part->hw || acked_is_taken(&qp->set, o)) {
             continue;
@@ -189,8 +187,11 @@ static enum served serve_fresh(struct acquire *a, struct queue_part *qp, uint64_
     if (qp->next < start) {
         skip_lost(qp, start);
     }
-    if (!qp_has_fresh(qp) || a->q->retrying >= QUEUE_RETRIES_MAX) {
+    if (!qp_has_fresh(qp)) {
         return SERVED_NOTHING;
+    }
+    if (queue_refuses_fresh(a->q)) {
+        return SERVED_BLOCKED;
     }
     if (a->q->g->conf.order == GROUP_ORDER_KEY) {
         return serve_keyed(a, qp, room);
@@ -258,6 +259,9 @@ void acquire_fill(struct acquire *a)
         }
         if (s == SERVED || s == SERVED_FULL) {
             qp_look(qp); /* behind the others */
+        }
+        if (s == SERVED_BLOCKED) {
+            qp_block(qp);
         }
         if (s == SERVED_FULL) {
             break;

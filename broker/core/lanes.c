@@ -63,6 +63,7 @@ static struct lane *lane_take(struct queue_part *qp, struct slice key)
 static void lane_free(struct queue *q, struct lane *l)
 {
     q->parked -= l->n;
+    queue_unblock(q);
     HASH_DEL(q->lanes, l);
     free(l->parked);
     free(l);
@@ -102,6 +103,7 @@ void lane_leave(struct retry *r)
     l->head = (l->head + 1) % l->cap;
     l->n--;
     qp->q->parked--;
+    queue_unblock(qp->q);
     next->lane = l;
     retry_wait(next, 0);
 }

@@ -108,6 +108,33 @@ void queue_pump_soon(struct queue *q)
     }
 }
 
+/* ---------------------------------------------------------------- limits of the group */
+
+static bool too_many_retries(const struct queue *q)
+{
+    const uint64_t more = 10 * q->g->conf.max_concurrency;
+
+    return q->retrying >= (more > QUEUE_RETRIES ? more : QUEUE_RETRIES);
+}
+
+bool queue_refuses_fresh(const struct queue *q)
+{
+    return too_many_retries(q) || q->parked >= PARKED_MAX;
+}
+
+void queue_unblock(struct queue *q)
+{
+    struct queue_part *qp;
+
+    while (!queue_refuses_fresh(q) && (qp = TAILQ_FIRST(&q->blocked)) != NULL) {
+        TAILQ_REMOVE(&q->blocked, qp, link);
+        qp->blocked = false;
+        qp->listed = true;
+        TAILQ_INSERT_TAIL(&q->ready, qp, link);
+        queue_pump_soon(q);
+    }
+}
+
 /* ---------------------------------------------------------------- the group */
 
 void queue_new(struct core_group *g)
@@ -116,6 +143,7 @@ void queue_new(struct core_group *g)
 
     q->g = g;
     TAILQ_INIT(&q->ready);
+    TAILQ_INIT(&q->blocked);
     TAILQ_INIT(&q->waiting);
     TAILQ_INIT(&q->paced);
     q->pace.fire = on_pace;
@@ -142,6 +170,7 @@ void queue_conf_changed(struct core_group *g)
 {
     rate_set(&g->queue->rate, g->conf.max_rate, core_mono_ns(g->co));
     pace(g->queue);
+    queue_unblock(g->queue);
     queue_pump_soon(g->queue);
 }
 
@@ -171,5 +200,5 @@ const char *queue_blocked(const struct core_group *g)
     if (q->parked >= PARKED_MAX) {
         return "blocked: key order";
     }
-    return q->retrying >= QUEUE_RETRIES_MAX ? "blocked: too many retries" : NULL;
+    return too_many_retries(q) ? "blocked: too many retries" : NULL;
 }

@@ -12,7 +12,7 @@
 #include "broker/core/group_impl.h"
 #include "broker/core/rate.h"
 
-enum { LEASE_MESSAGES = 1024, AHEAD_BYTES = 256 << 10, QUEUE_RETRIES_MAX = 1000000 };
+enum { LEASE_MESSAGES = 1024, AHEAD_BYTES = 256 << 10, QUEUE_RETRIES = 1000000 };
 
 enum retry_state {
     RETRY_WAITING, /* due later */
@@ -79,8 +79,8 @@ struct keys_wanted {
 struct queue_part {
     struct gpart *gp;
     struct queue *q;
-    TAILQ_ENTRY(queue_part) link; /* q->ready */
-    bool listed;
+    TAILQ_ENTRY(queue_part) link; /* q->ready or q->blocked */
+    bool listed, blocked;
     struct acked set;
     uint64_t next; /* nothing free below it */
     struct retry *retries;
@@ -104,7 +104,8 @@ struct acquire;
 TAILQ_HEAD(acquire_list, acquire);
 struct queue {
     struct core_group *g;
-    struct queue_part_list ready; /* may have something to give */
+    struct queue_part_list ready;   /* may have something to give */
+    struct queue_part_list blocked; /* only fresh messages, and a limit of the group forbids them */
     struct acquire_list waiting, paced;
     struct lease *leases;
     uint64_t leased, retrying;
@@ -118,7 +119,8 @@ struct queue {
 };
 
 /* ---------------------------------------------------------------- queue_part.c */
-void qp_look(struct queue_part *qp); /* lists it when it has something to give */
+void qp_look(struct queue_part *qp);  /* lists it when it has something to give */
+void qp_block(struct queue_part *qp); /* it is not listed: until queue_unblock */
 bool qp_has_fresh(const struct queue_part *qp);
 void qp_settle(struct queue_part *qp, uint64_t offset); /* done; moves the floor */
 void qp_move_floor(struct queue_part *qp);
@@ -169,6 +171,8 @@ void lanes_rebuild(struct queue_part *qp); /* after loading */
 
 /* ---------------------------------------------------------------- queue.c */
 void queue_pump_soon(struct queue *q);
+bool queue_refuses_fresh(const struct queue *q); /* too many in retry, or parked */
+void queue_unblock(struct queue *q);             /* there are fewer now */
 
 /* ---------------------------------------------------------------- acquire_give.c */
 void queue_read_again(struct timer *t); /* fires for queue_part.read_again */

@@ -36,20 +36,34 @@ bool qp_has_fresh(const struct queue_part *qp)
     return !qp->is_dlq && qp->next < qp->gp->part->hw;
 }
 
+static void unlist(struct queue_part *qp)
+{
+    if (qp->listed || qp->blocked) {
+        TAILQ_REMOVE(qp->listed ? &qp->q->ready : &qp->q->blocked, qp, link);
+        qp->listed = qp->blocked = false;
+    }
+}
+
 void qp_look(struct queue_part *qp)
 {
     qp->next = acked_next_free(&qp->set, qp->next);
     const bool has = qp->keys.n == 0 && !timer_is_set(&qp->read_again) &&
                      (!TAILQ_EMPTY(&qp->ready) || qp_has_fresh(qp));
 
-    if (has && !qp->listed) {
+    if (!has) {
+        unlist(qp);
+    } else if (!qp->listed && (!qp->blocked || !TAILQ_EMPTY(&qp->ready))) {
+        unlist(qp);
         qp->listed = true;
         TAILQ_INSERT_TAIL(&qp->q->ready, qp, link);
         queue_pump_soon(qp->q);
-    } else if (!has && qp->listed) {
-        qp->listed = false;
-        TAILQ_REMOVE(&qp->q->ready, qp, link);
     }
+}
+
+void qp_block(struct queue_part *qp)
+{
+    qp->blocked = true;
+    TAILQ_INSERT_TAIL(&qp->q->blocked, qp, link);
 }
 
 void qp_drop_ahead(struct queue_part *qp)
@@ -132,9 +146,7 @@ void queue_part_free(struct gpart *gp)
     struct queue_part *qp = gp->q;
 
     forget_exceptions(qp);
-    if (qp->listed) {
-        TAILQ_REMOVE(&qp->q->ready, qp, link);
-    }
+    unlist(qp);
     if (qp->reading) {
         part_read_cancel(&qp->read);
     }

@@ -83,6 +83,7 @@ void retry_free(struct retry *r)
     }
     HASH_DEL(qp->retries, r);
     qp->q->retrying -= r->counted;
+    queue_unblock(qp->q);
     lane_leave(r);
     free(r->reason);
     free(r);
