@@ -80,10 +80,7 @@ void lot_range(struct lot *l, uint64_t first, uint64_t last, uint32_t deliveries
                                            .lease = lease,
                                            .reason = {NULL, 0}};
     if (reason != NULL) {
-        const size_t n = strlen(reason);
-        char *copy = core_calloc(n + 1, 1);
-        memcpy(copy, reason, n);
-        l->ranges[l->n - 1].reason = slice_of(copy, n);
+        l->ranges[l->n - 1].reason = slice_str(core_strdup(reason));
     }
 }
 
