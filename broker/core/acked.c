@@ -17,6 +17,7 @@ void acked_fini(struct acked *a)
     }
     free(a->v);
     *a = (struct acked){0};
+    TAILQ_INIT(&a->dirty);
 }
 
 void acked_reset(struct acked *a, uint64_t floor)
@@ -72,8 +73,10 @@ static void set_bit(uint64_t *words, uint64_t offset, bool on)
 {
     const unsigned i = (unsigned)(offset % CHUNK_MESSAGES);
 
+    /* NOLINTNEXTLINE(clang-analyzer-*): never NULL here */
     if (on) {
         words[i / 64] |= UINT64_C(1) << (i % 64);
+    /* NOLINTNEXTLINE(clang-analyzer-*): never NULL here */
     } else {
         words[i / 64] &= ~(UINT64_C(1) << (i % 64));
     }
@@ -93,7 +96,23 @@ bool acked_is_taken(const struct acked *a, uint64_t offset)
     return c != NULL && bit(c->taken, offset);
 }
 
-void acked_take(struct acked *a, uint64_t first, uint64_t last)
+void acked_mark(struct acked *a, struct chunk *c)
+{
+    if (!c->dirty) {
+        c->dirty = true;
+        TAILQ_INSERT_TAIL(&a->dirty, c, in_dirty);
+    }
+}
+
+void acked_clean(struct acked *a, struct chunk *c)
+{
+    if (c->dirty) {
+        c->dirty = false;
+        TAILQ_REMOVE(&a->dirty, c, in_dirty);
+    }
+}
+
+static void set_run(struct acked *a, uint64_t first, uint64_t last, bool done)
 {
     for (uint64_t o = first; o <= last;) {
         struct chunk *c = acked_chunk(a, o, true);
@@ -102,10 +121,25 @@ void acked_take(struct acked *a, uint64_t first, uint64_t last)
         while (o < end) {
             const unsigned at = (unsigned)(o % CHUNK_MESSAGES), in = at % 64;
             const uint64_t n = end - o < 64 - in ? end - o : 64 - in;
-            c->taken[at / 64] |= (n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1) << in;
+            const uint64_t bits = (n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1) << in;
+            c->taken[at / 64] |= bits;
+            c->done[at / 64] |= done ? bits : 0;
             o += n;
         }
+        if (done) {
+            acked_mark(a, c);
+        }
     }
+}
+
+void acked_take(struct acked *a, uint64_t first, uint64_t last)
+{
+    set_run(a, first, last, false);
+}
+
+void acked_done_run(struct acked *a, uint64_t first, uint64_t last)
+{
+    set_run(a, first, last, true);
 }
 
 void acked_untake(struct acked *a, uint64_t offset)
@@ -123,7 +157,7 @@ void acked_done(struct acked *a, uint64_t offset)
 
     set_bit(c->done, offset, true);
     set_bit(c->taken, offset, true);
-    c->dirty = true;
+    acked_mark(a, c);
 }
 
 void acked_undone(struct acked *a, uint64_t offset)
@@ -131,7 +165,7 @@ void acked_undone(struct acked *a, uint64_t offset)
     struct chunk *c = acked_chunk(a, offset, true);
 
     set_bit(c->done, offset, false);
-    c->dirty = true;
+    acked_mark(a, c);
 }
 
 /* First offset >= from whose bit is clear, looking at `done` or at `taken`. */
@@ -197,6 +231,7 @@ struct chunk *acked_pop_below(struct acked *a, uint64_t floor)
         a->n--;
         a->first++;
         if (c != NULL) {
+            acked_clean(a, c);
             return c;
         }
     }
@@ -215,7 +250,7 @@ bool acked_has_done(const struct chunk *c, uint64_t floor)
     uint64_t any = 0;
 
     for (unsigned w = 0; w < CHUNK_WORDS; w++) {
-        const uint64_t from = base + w * 64;
+        const uint64_t from = base + (uint64_t)w * 64;
         if (from + 64 > floor) {
             any |= from >= floor ? c->done[w] : c->done[w] & UINT64_MAX << (floor - from);
         }
@@ -230,7 +265,7 @@ uint64_t acked_count_done(const struct acked *a, uint64_t floor)
     for (size_t i = 0; i < a->n; i++) {
         const struct chunk *c = a->v[a->head + i];
         for (unsigned w = 0; c != NULL && w < CHUNK_WORDS; w++) {
-            const uint64_t base = c->number * CHUNK_MESSAGES + w * 64;
+            const uint64_t base = c->number * CHUNK_MESSAGES + (uint64_t)w * 64;
             uint64_t word = c->done[w];
             if (base + 64 <= floor) {
                 continue;

@@ -7,24 +7,29 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 enum { CHUNK_MESSAGES = 1024, CHUNK_WORDS = CHUNK_MESSAGES / 64 };
 
 struct chunk {
     uint64_t number; /* offsets [number * 1024, + 1024) */
     uint64_t done[CHUNK_WORDS], taken[CHUNK_WORDS];
-    bool dirty;  /* done differs from its row */
+    bool dirty;  /* done differs from its row: in acked.dirty */
     bool stored; /* it may have a row */
+    TAILQ_ENTRY(chunk) in_dirty;
 };
+TAILQ_HEAD(chunk_list, chunk);
 
 struct acked {
     struct chunk **v; /* by number, from v[head] on; NULL = nothing set */
     size_t head, n, cap;
     uint64_t first; /* number of v[head] */
+    struct chunk_list dirty;
 };
 
+/* Zeroed memory, then acked_reset. */
 void acked_fini(struct acked *a);
-/* Forgets everything and begins at floor. */
+/* Begins at floor, and forgets what was there. */
 void acked_reset(struct acked *a, uint64_t floor);
 /* The chunk of an offset at or above the floor; make = false: NULL when there is none. */
 struct chunk *acked_chunk(struct acked *a, uint64_t offset, bool make);
@@ -36,6 +41,10 @@ void acked_untake(struct acked *a, uint64_t offset);
 /* Done (and taken); marks the chunk dirty. */
 void acked_done(struct acked *a, uint64_t offset);
 void acked_undone(struct acked *a, uint64_t offset); /* stays taken; dirty */
+/* The same for [first, last], all of it free. */
+void acked_done_run(struct acked *a, uint64_t first, uint64_t last);
+void acked_mark(struct acked *a, struct chunk *c); /* dirty */
+void acked_clean(struct acked *a, struct chunk *c);
 /* First offset >= from that is not taken / not done; may be past the end of what is known. */
 uint64_t acked_next_free(const struct acked *a, uint64_t from);
 uint64_t acked_next_undone(const struct acked *a, uint64_t from);

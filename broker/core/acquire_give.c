@@ -8,6 +8,7 @@
 #include "broker/core/acquire_impl.h"
 #include "broker/core/mem.h"
 
+enum { LOST_RUN = 64 << 10 };
 static const int64_t AGAIN_NS = 1000000000;
 
 /* ---------------------------------------------------------------- data */
@@ -103,10 +104,16 @@ static void skip_lost(struct queue_part *qp, uint64_t start)
              "group=%s topic=%.*s partition=%u from=%llu to=%llu reason=\"deleted by retention\"",
              qp->gp->group->name, (int)qp->gp->part->topic->name_n, qp->gp->part->topic->name,
              qp->gp->part->p, (unsigned long long)qp->next, (unsigned long long)start);
-    while (qp->next < start) {
-        qp_settle(qp, qp->next);
-        qp->next = acked_next_free(&qp->set, qp->next);
+    while (qp->next < start) { /* in runs: there may be many millions */
+        uint64_t end = acked_free_run(&qp->set, qp->next, start);
+        end = end - qp->next > LOST_RUN ? qp->next + LOST_RUN : end;
+        acked_done_run(&qp->set, qp->next, end - 1);
+        if (qp->next == qp->gp->floor) {
+            qp_move_floor(qp);
+        }
+        qp->next = acked_next_free(&qp->set, end);
     }
+    qp_dirty(qp);
 }
 
 enum served { SERVED, SERVED_NOTHING, SERVED_LATER, SERVED_FULL, SERVED_BLOCKED };

@@ -29,7 +29,6 @@ static void put_chunk(struct queue_part *qp, struct store_txn *t, struct chunk *
         put_be64(row + 1 + 8 * w, c->done[w]);
     }
     txn_put(t, TABLE_META, key_slice(&k), slice_of(row, sizeof row));
-    c->dirty = false;
     c->stored = true;
 }
 
@@ -91,7 +90,7 @@ static void mark_all(struct queue_part *qp)
     for (size_t i = 0; i < qp->set.n; i++) {
         struct chunk *c = qp->set.v[qp->set.head + i];
         if (c != NULL) {
-            c->dirty = true;
+            acked_mark(&qp->set, c);
         }
     }
     TAILQ_FOREACH (l, &qp->leases, by_age) {
@@ -113,6 +112,7 @@ void queue_write(struct gpart *gp, struct store_txn *t)
     struct queue_part *qp = gp->q;
     struct lease *l;
     struct retry *r;
+    struct chunk *c;
 
     if (gp->rewrite) {
         queue_rows_delete(gp->part_id, gp->group->gid, t);
@@ -123,12 +123,10 @@ void queue_write(struct gpart *gp, struct store_txn *t)
         txn_delete(t, TABLE_META, key_slice(&k));
     }
     qp->n_gone = 0;
-    for (size_t i = 0; i < qp->set.n; i++) {
-        struct chunk *c = qp->set.v[qp->set.head + i];
-        if (c != NULL && c->dirty && acked_has_done(c, gp->floor)) {
+    while ((c = TAILQ_FIRST(&qp->set.dirty)) != NULL) {
+        acked_clean(&qp->set, c);
+        if (acked_has_done(c, gp->floor)) { /* else settled in order: the floor says it all */
             put_chunk(qp, t, c);
-        } else if (c != NULL) {
-            c->dirty = false; /* settled in order: the floor says it all */
         }
     }
     while ((l = TAILQ_FIRST(&qp->dirty_leases)) != NULL) {

@@ -186,6 +186,13 @@ static void test_has_done(void **state)
     acked_done(&a, 70);
     struct chunk *c = acked_chunk(&a, 0, false);
     assert_true(c->dirty);
+    assert_ptr_equal(TAILQ_FIRST(&a.dirty), c);
+    acked_clean(&a, c);
+    assert_true(TAILQ_EMPTY(&a.dirty));
+    acked_done_run(&a, 1, 20);
+    assert_true(c->dirty);
+    assert_false(acked_is_done(&a, 21));
+    assert_int_equal(acked_next_undone(&a, 0), 21);
     assert_true(acked_has_done(c, 0));
     assert_true(acked_has_done(c, 1));
     assert_true(acked_has_done(c, 70));
