@@ -8,7 +8,7 @@
 #include "broker/core/acquire_impl.h"
 #include "broker/core/mem.h"
 
-enum { LOST_RUN = 64 << 10 };
+enum { LOST_RUN = 64 << 10, TURN_BYTES = 64 << 10 };
 static const int64_t AGAIN_NS = 1000000000;
 
 /* ---------------------------------------------------------------- data */
@@ -39,10 +39,11 @@ static void on_ahead(struct part_read *r)
     queue_pump_soon(qp->q);
 }
 
-/* The batch that holds o, from memory. The bytes are borrowed. False: a read was started. */
-static bool find_batch(struct queue_part *qp, uint64_t o, struct bytes *batch, struct batch_head *h)
+/* The batch that holds o, from memory. The bytes are borrowed. */
+static bool at_hand(const struct queue_part *qp, uint64_t o, struct bytes *batch,
+                    struct batch_head *h)
 {
-    struct part *pt = qp->gp->part;
+    const struct part *pt = qp->gp->part;
     const int64_t i = tail_find(&pt->tail, o);
 
     if (i >= 0) {
@@ -62,10 +63,19 @@ static bool find_batch(struct queue_part *qp, uint64_t o, struct bytes *batch, s
         }
         at += h->length;
     }
+    return false;
+}
+
+/* The same. False: a read was started. */
+static bool find_batch(struct queue_part *qp, uint64_t o, struct bytes *batch, struct batch_head *h)
+{
+    if (at_hand(qp, o, batch, h)) {
+        return true;
+    }
     if (!qp->reading) {
         qp->reading = true;
         qp->read = (struct part_read){
-            .part = pt, .offset = o, .max_bytes = AHEAD_BYTES, .fn = on_ahead, .arg = qp};
+            .part = qp->gp->part, .offset = o, .max_bytes = AHEAD_BYTES, .fn = on_ahead, .arg = qp};
         part_read(qp->gp->group->co, &qp->read);
     }
     return false;
@@ -185,6 +195,37 @@ static enum served serve_keyed(struct acquire *a, struct queue_part *qp, uint64_
     return SERVED;
 }
 
+/* End of what is free of a batch, from o on. */
+static uint64_t free_end(const struct queue_part *qp, uint64_t o, const struct batch_head *h)
+{
+    const uint64_t end = h->base_offset + h->count, hw = qp->gp->part->hw;
+
+    return acked_free_run(&qp->set, o, end < hw ? end : hw);
+}
+
+/*
+ * [o, end) is to be leased and ends with the batch h: whole batches behind it join the lease while
+ * they are at hand, for small batches would need a row each. Returns the new end.
+ */
+static uint64_t add_batches(struct acquire *a, struct queue_part *qp, struct lot *lot, uint64_t o,
+                            uint64_t end, uint64_t room, struct batch_head *h)
+{
+    const size_t began = a->bytes;
+    struct bytes batch;
+
+    while (end == h->base_offset + h->count && end < qp->gp->part->hw &&
+           a->bytes - began < TURN_BYTES && at_hand(qp, end, &batch, h)) {
+        const uint64_t whole = end + h->count;
+        if (h->base_offset != end || free_end(qp, end, h) != whole || whole - o > room ||
+            whole - o > LEASE_MESSAGES || a->bytes + batch.n > a->max_bytes) {
+            break;
+        }
+        lot_batch(a, lot, batch, h);
+        end = whole;
+    }
+    return end;
+}
+
 static enum served serve_fresh(struct acquire *a, struct queue_part *qp, uint64_t room)
 {
     const uint64_t start = part_start(a->q->g->co, qp->gp->part);
@@ -210,9 +251,7 @@ static enum served serve_fresh(struct acquire *a, struct queue_part *qp, uint64_
     if (a->n_msgs > 0 && a->bytes + batch.n > a->max_bytes) {
         return SERVED_FULL;
     }
-    uint64_t end = h.base_offset + h.count;
-    end = end < qp->gp->part->hw ? end : qp->gp->part->hw;
-    end = acked_free_run(&qp->set, o, end);
+    uint64_t end = free_end(qp, o, &h);
     if (end - o > room) {
         if (a->n_msgs > 0 && h.base_offset == o) {
             return SERVED_FULL; /* another member gets the batch whole */
@@ -220,10 +259,11 @@ static enum served serve_fresh(struct acquire *a, struct queue_part *qp, uint64_
         end = o + room;
     }
     end = end - o > LEASE_MESSAGES ? o + LEASE_MESSAGES : end;
-    acked_take(&qp->set, o, end - 1);
-    struct lease *l = give(a, qp, o, end - 1);
     struct lot *lot = lot_of(a, qp);
     lot_batch(a, lot, batch, &h);
+    end = add_batches(a, qp, lot, o, end, room, &h);
+    acked_take(&qp->set, o, end - 1);
+    struct lease *l = give(a, qp, o, end - 1);
     lot_range(lot, o, end - 1, 1, l->id, NULL);
     qp->next = acked_next_free(&qp->set, end);
     return SERVED;

@@ -9,15 +9,17 @@
 
 enum acquire_state { ACQ_WAITING, ACQ_FLYING, ACQ_PACED, ACQ_REPEATING };
 
+struct piece {
+    uint64_t base;
+    struct bytes batch; /* a reference */
+};
 struct lot {
-    struct queue_part *qp; /* NULL: its partition went meanwhile */
     uint64_t tid;
     uint32_t p;
-    struct buf data;
-    struct bytes whole; /* the only batch, by reference */
-    struct msg_range *ranges;
+    struct piece *pieces; /* by offset, each batch once */
+    size_t n_pieces, cap_pieces;
+    struct msg_range *ranges; /* by offset only when answered */
     size_t n, cap;
-    uint64_t batch_end; /* of the last batch in data */
 };
 
 struct acquire {
@@ -45,8 +47,8 @@ struct acquire {
 };
 
 /* ---------------------------------------------------------------- acquire_lots.c */
-struct lot *lot_of(struct acquire *a, struct queue_part *qp); /* the last one, or a new one */
-/* Adds a batch unless it is there already; takes a reference when it keeps the bytes. */
+struct lot *lot_of(struct acquire *a, struct queue_part *qp); /* its own, or a new one */
+/* Adds a batch unless it is there already; takes a reference when it is not. */
 void lot_batch(struct acquire *a, struct lot *l, struct bytes batch, const struct batch_head *h);
 void lot_range(struct lot *l, uint64_t first, uint64_t last, uint32_t deliveries, uint64_t lease,
                const char *reason);

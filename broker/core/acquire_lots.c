@@ -19,46 +19,51 @@ static void ranges_free(struct msg_range *ranges, size_t n)
 
 static void lot_fini(struct lot *l)
 {
-    buf_fini(&l->data);
-    blob_unref(l->whole.owner);
+    for (size_t i = 0; i < l->n_pieces; i++) {
+        blob_unref(l->pieces[i].batch.owner);
+    }
+    free(l->pieces);
     ranges_free(l->ranges, l->ranges != NULL ? l->n : 0);
 }
 
 struct lot *lot_of(struct acquire *a, struct queue_part *qp)
 {
-    struct lot *l = a->n_lots > 0 ? &a->lots[a->n_lots - 1] : NULL;
+    const struct part *pt = qp->gp->part;
+    struct lot *l = qp->lot_at < a->n_lots ? &a->lots[qp->lot_at] : NULL;
 
-    if (l != NULL && l->qp == qp) {
+    if (l != NULL && l->tid == pt->topic->tid && l->p == pt->p) {
         return l;
     }
     if (a->n_lots == a->cap_lots) {
         a->cap_lots = a->cap_lots > 0 ? 2 * a->cap_lots : 2;
         a->lots = core_realloc(a->lots, a->cap_lots, sizeof *a->lots);
     }
+    qp->lot_at = a->n_lots;
     l = &a->lots[a->n_lots++];
-    *l = (struct lot){.qp = qp, .tid = qp->gp->part->topic->tid, .p = qp->gp->part->p};
-    buf_init(&l->data, 0);
+    /* NOLINTNEXTLINE(clang-analyzer-*): never NULL here */
+    *l = (struct lot){.tid = pt->topic->tid, .p = pt->p};
     return l;
 }
 
 void lot_batch(struct acquire *a, struct lot *l, struct bytes batch, const struct batch_head *h)
 {
-    if (l->batch_end == h->base_offset + h->count) {
-        return; /* the same batch again */
+    size_t at = l->n_pieces; /* mostly the next one */
+
+    while (at > 0 && l->pieces[at - 1].base > h->base_offset) {
+        at--;
     }
-    a->bytes += batch.n;
-    l->batch_end = h->base_offset + h->count;
-    if (l->whole.owner == NULL && l->data.len == 0) {
-        l->whole = batch;
-        blob_ref(batch.owner);
+    if (at > 0 && l->pieces[at - 1].base == h->base_offset) {
         return;
     }
-    if (l->whole.owner != NULL) {
-        buf_put(&l->data, l->whole.p, l->whole.n);
-        blob_unref(l->whole.owner);
-        l->whole = (struct bytes){0};
+    if (l->n_pieces == l->cap_pieces) {
+        l->cap_pieces = l->cap_pieces > 0 ? 2 * l->cap_pieces : 2;
+        l->pieces = core_realloc(l->pieces, l->cap_pieces, sizeof *l->pieces);
     }
-    buf_put(&l->data, batch.p, batch.n);
+    memmove(l->pieces + at + 1, l->pieces + at, (l->n_pieces - at) * sizeof *l->pieces);
+    l->pieces[at] = (struct piece){h->base_offset, batch};
+    l->n_pieces++;
+    a->bytes += batch.n;
+    blob_ref(batch.owner);
 }
 
 void lot_range(struct lot *l, uint64_t first, uint64_t last, uint32_t deliveries, uint64_t lease,
@@ -74,6 +79,7 @@ void lot_range(struct lot *l, uint64_t first, uint64_t last, uint32_t deliveries
         l->cap = l->cap > 0 ? 2 * l->cap : 4;
         l->ranges = core_realloc(l->ranges, l->cap, sizeof *l->ranges);
     }
+    /* NOLINTNEXTLINE(clang-analyzer-*): never NULL here */
     l->ranges[l->n++] = (struct msg_range){.first = first,
                                            .last = last,
                                            .deliveries = deliveries,
@@ -153,6 +159,62 @@ static void drop_ended(struct acquire *a)
     a->n_lots = n_lots;
 }
 
+static int by_first(const void *x, const void *y)
+{
+    const uint64_t a = ((const struct msg_range *)x)->first;
+    const uint64_t b = ((const struct msg_range *)y)->first;
+
+    return a < b ? -1 : a > b;
+}
+
+/* Its batches back to back; the only one by reference. False: no memory. */
+static bool lot_join(struct lot *l, struct bytes *data)
+{
+    struct blob *b;
+    size_t n = 0;
+
+    if (l->n_pieces == 1) {
+        l->n_pieces = 0;
+        *data = l->pieces[0].batch;
+        return true;
+    }
+    for (size_t i = 0; i < l->n_pieces; i++) {
+        n += l->pieces[i].batch.n;
+    }
+    b = blob_new(n);
+    if (b == NULL) {
+        return false;
+    }
+    n = 0;
+    for (size_t i = 0; i < l->n_pieces; i++) {
+        memcpy(b->p + n, l->pieces[i].batch.p, l->pieces[i].batch.n);
+        n += l->pieces[i].batch.n;
+    }
+    *data = (struct bytes){b, b->p, n};
+    return true;
+}
+
+static void lots_give(struct acquire *a, struct core_acquire_rq *rq)
+{
+    rq->lots = core_calloc(a->n_lots, sizeof *rq->lots);
+    rq->n_lots = a->n_lots;
+    for (size_t i = 0; i < a->n_lots; i++) {
+        struct lot *l = &a->lots[i];
+        struct core_lot *out = &rq->lots[i];
+        if (!lot_join(l, &out->data)) {
+            core_acquire_fini(rq);
+            werror_set(&rq->err, WERR_NOMEM, "no memory for the batches of an answer");
+            return; /* the same attempt may have more luck */
+        }
+        qsort(l->ranges, l->n, sizeof *l->ranges, by_first); /* retries came as they were due */
+        out->tid = l->tid;
+        out->p = l->p;
+        out->ranges = l->ranges;
+        out->n_ranges = l->n;
+        l->ranges = NULL;
+    }
+}
+
 void acquire_answer(struct acquire *a, enum werr rc, const struct werror *e)
 {
     struct core_acquire_rq *rq = a->rq;
@@ -170,21 +232,7 @@ void acquire_answer(struct acquire *a, enum werr rc, const struct werror *e)
         werror_set(&rq->err, rc, "%s", e != NULL && e->text[0] != '\0' ? e->text : werr_text(rc));
         rq->err.retry_after_ms = rc == WERR_STORAGE_FULL ? FULL_RETRY_MS : 0;
     } else if (a->n_lots > 0) {
-        rq->lots = core_calloc(a->n_lots, sizeof *rq->lots);
-        rq->n_lots = a->n_lots;
-        for (size_t i = 0; i < a->n_lots; i++) {
-            struct lot *l = &a->lots[i];
-            struct core_lot *out = &rq->lots[i];
-            *out = (struct core_lot){.tid = l->tid, .p = l->p, .data = l->whole};
-            l->whole = (struct bytes){0};
-            if (l->data.len > 0) {
-                struct blob *b = blob_copy(l->data.p, l->data.len);
-                out->data = (struct bytes){b, b != NULL ? b->p : NULL, b != NULL ? b->n : 0};
-            }
-            out->ranges = l->ranges;
-            out->n_ranges = l->n;
-            l->ranges = NULL;
-        }
+        lots_give(a, rq);
     }
     rq->done(rq);
     acquire_free(a);

@@ -91,6 +91,7 @@ struct queue_part {
     size_t n_gone, cap_gone;
     uint64_t flights_out, flights_over; /* that carried rows of it */
     bool is_dlq;
+    size_t lot_at; /* where it may be among the lots of the acquire that is being filled */
     /* data that was read ahead of the cursor */
     struct bytes ahead;
     struct part_read read;

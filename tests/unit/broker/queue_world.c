@@ -29,13 +29,16 @@ void worker_join_keyed(struct peer *m, struct world *w, const char *group, char 
 
 /* ---------------------------------------------------------------- acquire */
 
+/* Batches come by offset, each once; [first, last] is in them. */
 static bool in_batches(struct slice run, uint64_t first, uint64_t last, uint64_t *batches)
 {
     struct batch_head h;
     struct slice batch;
-    uint64_t next = first, n = 0;
+    uint64_t next = first, n = 0, end = 0;
 
     while (batch_next(&run, true, &h, &batch, NULL) == WERR_OK) {
+        assert_true(h.base_offset >= end);
+        end = h.base_offset + h.count;
         n++;
         if (next >= h.base_offset && next < h.base_offset + h.count) {
             next = h.base_offset + h.count;
@@ -50,16 +53,18 @@ static void taken(struct core_acquire_rq *rq)
     struct take *t = rq->arg;
 
     t->done++;
-    t->n = 0;
+    t->n = t->lots = 0;
     t->msgs = t->bytes = 0;
     for (size_t i = 0; i < rq->n_lots; i++) {
         const struct core_lot *l = &rq->lots[i];
         uint64_t batches = 0;
         t->bytes += l->data.n;
+        t->lots++;
         for (size_t k = 0; k < l->n_ranges; k++) {
             const struct msg_range *r = &l->ranges[k];
             struct slip *s = &t->v[t->n++];
             assert_true(t->n < SLIPS_MAX);
+            assert_true(k == 0 || r->first > l->ranges[k - 1].last);
             assert_true(in_batches(slice_of(l->data.p, l->data.n), r->first, r->last, &batches));
             *s = (struct slip){.tid = l->tid,
                                .p = l->p,

@@ -19,6 +19,7 @@ struct take {
     struct slip v[SLIPS_MAX];
     size_t n;
     uint64_t msgs, batches, bytes;
+    size_t lots;
 };
 
 /* Joins `group` in queue mode as the worker called by a letter, and steps. */

@@ -33,14 +33,49 @@ static void test_ranges(void **state)
     worker_join(&m, &w, "g", 'a', "t");
     assert_int_equal(take(&t, &m, 1, 25), 20);
     assert_int_equal(t.batches, 2);
-    check(&t.v[0], 0, 9, 1);
-    check(&t.v[t.n - 1], 10, 19, 1);
-    assert_int_not_equal(t.v[0].lease, t.v[1].lease);
+    assert_int_equal(t.n, 1); /* one lease over both */
+    check(&t.v[0], 0, 19, 1);
     assert_int_equal(take(&t, &m, 2, 4), 4);
     check(&t.v[0], 20, 23, 1);
     assert_int_equal(take(&t, &m, 3, 100), 6);
     check(&t.v[0], 24, 29, 1);
     assert_int_equal(take(&t, &m, 4, 100), 0);
+    peer_fini(&m);
+    world_fini(&w);
+}
+
+/* Each partition comes once, with ranges and batches by offset, whatever the order of the retries.
+ */
+static void test_sorted(void **state)
+{
+    struct world w;
+    struct peer m;
+    struct take t = {0};
+    const uint64_t backwards[] = {25, 7, 12, 3, 21, 8, 1};
+
+    (void)state;
+    const uint64_t tid = setup(&w, "2");
+    for (int i = 0; i < 3; i++) {
+        world_produce(&w, tid, 0, 0, 0, 10, WERR_OK);
+        world_produce(&w, tid, 1, 0, 0, 10, WERR_OK);
+    }
+    worker_join(&m, &w, "g", 'a', "t");
+    assert_int_equal(take(&t, &m, 1, 100), 60);
+    assert_int_equal(t.lots, 2);
+    const struct slip s[2] = {t.v[0], t.v[t.n - 1]};
+    for (size_t i = 0; i < 7; i++) {
+        for (int p = 0; p < 2; p++) {
+            assert_int_equal(settle(&m, &s[p], backwards[i], backwards[i], VERB_NACK, 0), WERR_OK);
+        }
+    }
+    assert_int_equal(take(&t, &m, 2, 100), 14);
+    assert_int_equal(t.lots, 2);
+    assert_int_equal(t.batches, 6);
+    check(&t.v[0], 1, 1, 2);
+    check(&t.v[6], 25, 25, 2);
+    assert_int_equal(take(&t, &m, 2, 100), 14); /* when it is repeated, too */
+    assert_int_equal(t.lots, 2);
+    assert_int_equal(t.batches, 6);
     peer_fini(&m);
     world_fini(&w);
 }
@@ -659,6 +694,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_sorted),
         cmocka_unit_test(test_max_bytes),
         cmocka_unit_test(test_round_robin),
         cmocka_unit_test(test_waits),
