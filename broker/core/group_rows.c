@@ -161,6 +161,7 @@ static void gpart_put(struct gpart *gp, struct store_txn *t)
     }
     if (note != NULL) {
         const size_t note_n = strlen(note);
+        /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): a row has no end mark */
         memcpy(row + n, note, note_n);
         n += note_n;
     }

@@ -254,6 +254,7 @@ void member_forget_if_idle(struct member *m)
 
 void member_heard(struct member *m)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-*): never NULL here */
     m->heard_mono_ns = core_mono_ns(m->group->co);
     group_seen(m->group);
 }

