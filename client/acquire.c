@@ -129,6 +129,7 @@ static bool take_batch(struct weir_sub *s, struct lot *lot, uint32_t *r, const s
     b->charged = (size_t)leased * b->share;
     s->outstanding += b->charged;
     s->g->unread += leased;
+    /* NOLINTNEXTLINE(clang-analyzer-*): never NULL here */
     if (b->part->topic->topic) {
         TAILQ_INSERT_TAIL(&s->queue, b, link);
     } else {
@@ -292,7 +293,7 @@ static void set_pace(struct weir_sub *s)
 {
     struct sub_group *g = s->g;
     int64_t ns = s->w->now_ns - g->paced_ns;
-    uint64_t due, most = g->prefetch * 2, least = g->prefetch / 2;
+    uint64_t due, most = (uint64_t)g->prefetch * 2, least = g->prefetch / 2;
 
     if (s->opt.prefetch > 0) {
         g->prefetch = s->opt.prefetch;

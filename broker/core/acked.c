@@ -73,11 +73,11 @@ static void set_bit(uint64_t *words, uint64_t offset, bool on)
 {
     const unsigned i = (unsigned)(offset % CHUNK_MESSAGES);
 
-    /* NOLINTNEXTLINE(clang-analyzer-*): never NULL here */
     if (on) {
+        /* NOLINTNEXTLINE(clang-analyzer-*): never NULL here */
         words[i / 64] |= UINT64_C(1) << (i % 64);
-    /* NOLINTNEXTLINE(clang-analyzer-*): never NULL here */
     } else {
+        /* NOLINTNEXTLINE(clang-analyzer-*): never NULL here */
         words[i / 64] &= ~(UINT64_C(1) << (i % 64));
     }
 }

@@ -12,6 +12,7 @@ enum {
     RETRY_HEAD = 1 + 1 + 4 + 8 * 4
 };
 static const int64_t MS_NS = 1000000;
+static const uint64_t HARD = UINT64_C(1) << 63; /* in a lease's span */
 
 static struct meta_key row_key(const struct queue_part *qp, enum meta_tag tag, uint64_t id)
 {
@@ -25,7 +26,7 @@ static void put_chunk(struct queue_part *qp, struct store_txn *t, struct chunk *
     const struct meta_key k = row_key(qp, META_ACKED, c->number);
     uint8_t row[ACKED_ROW] = {ROW_VERSION};
 
-    for (unsigned w = 0; w < CHUNK_WORDS; w++) {
+    for (size_t w = 0; w < CHUNK_WORDS; w++) {
         put_be64(row + 1 + 8 * w, c->done[w]);
     }
     txn_put(t, TABLE_META, key_slice(&k), slice_of(row, sizeof row));
@@ -42,7 +43,7 @@ static void put_lease(struct queue_part *qp, struct store_txn *t, struct lease *
     put_be64(row + 9, l->last);
     put_be64(row + 17, (uint64_t)l->deadline_ms);
     put_be64(row + 25, (uint64_t)l->since_ms);
-    put_be64(row + 33, (uint64_t)l->span_ms);
+    put_be64(row + 33, (uint64_t)l->span_ms | (l->hard ? HARD : 0));
     put_be64(row + 41, l->attempt);
     memcpy(row + 49, l->member->id, MSG_MEMBER_BYTES);
     for (size_t w = 0; w < words; w++) {
@@ -245,7 +246,7 @@ static enum werr load_chunk(void *arg, struct slice key, struct slice value)
         return WERR_OK;
     }
     struct chunk *c = acked_chunk(&qp->set, number * CHUNK_MESSAGES, true);
-    for (unsigned w = 0; w < CHUNK_WORDS; w++) {
+    for (size_t w = 0; w < CHUNK_WORDS; w++) {
         c->done[w] |= be64(value.p + 1 + 8 * w);
         c->taken[w] |= c->done[w];
     }
@@ -323,7 +324,8 @@ static enum werr load_lease(void *arg, struct slice key, struct slice value)
     l->stored = true;
     l->deadline_ms = (int64_t)be64(value.p + 17);
     l->since_ms = (int64_t)be64(value.p + 25);
-    l->span_ms = (int64_t)be64(value.p + 33);
+    l->span_ms = (int64_t)(be64(value.p + 33) & ~HARD);
+    l->hard = (be64(value.p + 33) & HARD) != 0;
     l->attempt = be64(value.p + 41);
     m->attempt = l->attempt > m->attempt ? l->attempt : m->attempt;
     const int64_t wait_ms = l->deadline_ms - ld->now_ms;
