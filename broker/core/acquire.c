@@ -186,12 +186,34 @@ void queue_closing(struct core_group *g)
     }
 }
 
+/* Leases that were asked for with a time of their own last so long, session or not: somebody else
+ * of the same id has them, as after a restart. */
+static void keep_hard(struct member *m)
+{
+    struct member *heir = NULL;
+    struct lease *l, *next;
+
+    for (l = LIST_FIRST(&m->leases); l != NULL; l = next) {
+        next = LIST_NEXT(l, of_member);
+        if (l->hard) {
+            heir = heir != NULL ? heir : member_restore(m->group, m->id);
+            lease_move(l, heir);
+        }
+    }
+    if (heir != NULL) {
+        heir->attempt = m->attempt;
+    }
+}
+
 void queue_member_gone(struct member *m, const char *why)
 {
     struct lease *l;
     const bool restored = m->restored;
 
     end_acquires(m, WERR_UNKNOWN_MEMBER);
+    if (m->session == NULL && !restored) { /* lost, not fenced */
+        keep_hard(m);
+    }
     m->restored = false; /* it is not forgotten with its last lease: we hold it */
     while ((l = LIST_FIRST(&m->leases)) != NULL) {
         lease_fail(l, why);

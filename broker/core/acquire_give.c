@@ -95,6 +95,7 @@ static struct lease *give(struct acquire *a, struct queue_part *qp, uint64_t fir
     struct lease *l = lease_new(qp, a->member, new_lease_id(co), first, last);
 
     l->attempt = a->attempt;
+    l->hard = a->lease_ms > 0;
     lease_deadline(l, a->lease_ms > 0 ? a->lease_ms
                                       : (int64_t)(most_ms > 0 ? most_ms : LIMIT_LEASE_MAX_MS));
     if (a->n_leases == a->cap_leases) {

@@ -101,6 +101,15 @@ void lease_free(struct lease *l)
     member_forget_if_idle(m);
 }
 
+void lease_move(struct lease *l, struct member *to)
+{
+    LIST_REMOVE(l, of_member);
+    l->member->leased -= l->n_left;
+    l->member = to;
+    to->leased += l->n_left;
+    LIST_INSERT_HEAD(&to->leases, l, of_member);
+}
+
 bool lease_has(const struct lease *l, uint64_t offset)
 {
     const uint64_t i = offset - l->first;

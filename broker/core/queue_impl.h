@@ -57,6 +57,7 @@ struct lease {
     int64_t since_mono_ns, since_ms, deadline_ms, span_ms;
     struct retry *retry; /* not its first delivery: a single message */
     bool dirty, stored;
+    bool hard;       /* the member asked for its time: it outlives the session */
     uint64_t left[]; /* bit i: first + i is held */
 };
 TAILQ_HEAD(lease_queue, lease);
@@ -137,6 +138,7 @@ bool lease_has(const struct lease *l, uint64_t offset);
 void lease_drop(struct lease *l, uint64_t offset); /* one message leaves it; frees an empty one */
 void lease_deadline(struct lease *l, int64_t span_ms);
 struct lease *lease_find(struct queue *q, uint64_t id);
+void lease_move(struct lease *l, struct member *to); /* of the same id: its row stays */
 /* Every message that is left failed: counted, available at once. Frees l. */
 void lease_fail(struct lease *l, const char *why);
 /* Nothing of it happened (the grant failed): messages are as they were before. Frees l. */

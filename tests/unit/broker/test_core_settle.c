@@ -368,6 +368,41 @@ static void test_session_lost(void **state)
     teardown(&x);
 }
 
+/* A lease with a time of its own lasts so long, session or not; its member may come back for it. */
+static void test_hard_lease(void **state)
+{
+    struct bench x;
+
+    (void)state;
+    setup(&x, 6);
+    x.t.rq.lease_ms = 60000;
+    assert_int_equal(take(&x.t, &x.a, 1, 2), 2);
+    const struct slip hard = x.t.v[0];
+    x.t.rq.lease_ms = 0;
+    assert_int_equal(take(&x.t, &x.a, 2, 2), 2);
+    peer_drop(&x.a);
+    world_pass(&x.w, 11000);
+    assert_int_equal(row(&x).in_flight, 2);
+    assert_int_equal(take(&x.t, &x.b, 1, 10), 4); /* those of the session, and the rest */
+    assert_int_equal(settle(&x.b, &hard, 0, 0, VERB_NACK, -1), WERR_LEASE_LOST);
+    peer_join(&x.a, "t", WERR_OK);
+    assert_int_equal(settle(&x.a, &hard, 0, 0, VERB_ACK, -1), WERR_OK);
+    peer_drop(&x.a);
+    world_pass(&x.w, 20000);
+    assert_int_equal(row(&x).in_flight, 5);
+    world_crash(&x.w, 0);
+    peer_drop(&x.b);
+    world_open(&x.w);
+    peer_join(&x.a, "t", WERR_OK);
+    peer_drop(&x.a); /* a session of its own again, and lost again */
+    world_pass(&x.w, 15000);
+    assert_int_equal(row(&x).in_flight, 5);
+    world_pass(&x.w, 16000);
+    assert_int_equal(row(&x).in_flight, 4);
+    assert_int_equal(row(&x).retrying, 3);
+    teardown(&x);
+}
+
 static void test_leave(void **state)
 {
     struct bench x;
@@ -417,21 +452,14 @@ static void test_many_out_of_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_floor),
-        cmocka_unit_test(test_who_may),
-        cmocka_unit_test(test_items),
-        cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_backoff),
-        cmocka_unit_test(test_nack_delay),
-        cmocka_unit_test(test_release),
-        cmocka_unit_test(test_dead),
-        cmocka_unit_test(test_max_deliver),
-        cmocka_unit_test(test_expiry_order),
-        cmocka_unit_test(test_extend),
-        cmocka_unit_test(test_processing),
-        cmocka_unit_test(test_session_lost),
-        cmocka_unit_test(test_leave),
-        cmocka_unit_test(test_many_out_of_order),
+        cmocka_unit_test(test_floor),        cmocka_unit_test(test_who_may),
+        cmocka_unit_test(test_items),        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_backoff),      cmocka_unit_test(test_nack_delay),
+        cmocka_unit_test(test_release),      cmocka_unit_test(test_dead),
+        cmocka_unit_test(test_max_deliver),  cmocka_unit_test(test_expiry_order),
+        cmocka_unit_test(test_extend),       cmocka_unit_test(test_processing),
+        cmocka_unit_test(test_session_lost), cmocka_unit_test(test_leave),
+        cmocka_unit_test(test_hard_lease),   cmocka_unit_test(test_many_out_of_order),
     };
 
     return cmocka_run_group_tests_name("core_settle", tests, NULL, NULL);
