@@ -188,8 +188,12 @@ enum werr group_load(struct core *co, struct werror *e)
         rc = queue_load(co, e);
     }
     for (size_t i = 0; rc == WERR_OK && i < co->n_groups; i++) {
-        complete_topics(co->group_names[i]);
-        group_pause_look(co->group_names[i]);
+        struct core_group *g = co->group_names[i];
+        complete_topics(g);
+        if (g->mode == GROUP_MODE_QUEUE) {
+            queue_conf_changed(g); /* its queue was made before its settings were known */
+        }
+        group_pause_look(g);
     }
     return rc;
 }

@@ -345,8 +345,8 @@ static void test_max_rate(void **state)
 {
     enum { MEMBERS = 10 };
     struct world w;
-    struct peer m[MEMBERS];
-    struct take t[MEMBERS] = {0};
+    static struct peer m[MEMBERS];
+    static struct take t[MEMBERS];
     uint64_t attempt = 1, got = 0, empty = 0;
 
     (void)state;
