@@ -12,7 +12,7 @@ struct slip {
     char reason[32]; /* the beginning of it */
 };
 
-enum { SLIPS_MAX = 24 };
+enum { SLIPS_MAX = 64 };
 struct take {
     struct core_acquire_rq rq; /* fill limits before take_start; 0 = the default here */
     int done;

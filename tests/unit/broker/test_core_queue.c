@@ -623,7 +623,7 @@ static void test_close(void **state)
 {
     struct world w;
     struct peer m, r;
-    struct take waits = {.rq.max_wait_ms = 1000}, flies = {0}, first = {0}, paced = {0};
+    static struct take waits = {.rq.max_wait_ms = 1000}, flies = {0}, first = {0}, paced = {0};
 
     (void)state;
     const uint64_t tid = setup(&w, "1");
