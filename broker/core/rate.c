@@ -1,16 +1,21 @@
 /*
- * Pacing. The small bucket holds 20 ms of the rate: so much is made good at once when ticks come
- * late or nobody asked for a moment. It refills 2 % faster than the rate. The large one holds 50 ms
- * and refills at the rate: what the small one lost comes back, over seconds. Neither bounds what
- * 100 ms can see after a late tick, so that is counted: see fits().
+ * Pacing. The small bucket holds 6 ms of the rate: so much is made good at once when ticks come
+ * late or nobody asked for a moment. It refills 1 % faster than the rate. The large one holds 50 ms
+ * and refills at the rate: what the small one lost comes back, over seconds. When the large one
+ * runs over, members ask too slowly for 6 ms at a time: the small one grows, up to 20 ms, and
+ * shrinks again when they do not. Nothing of that bounds what 100 ms can see, so that is counted:
+ * see fits().
  *
  * An answer that is larger than a bucket (the rate was lowered after it was granted) goes when the
  * bucket is full, and leaves it in debt.
  */
 #include "broker/core/rate.h"
 
-#define FASTER 1.02
-#define SMALL_S 0.02
+#define FASTER 1.01
+#define SMALL_MIN_S 0.006
+#define SMALL_MAX_S 0.02
+#define SHRINK_S 0.003 /* a second */
+#define IDLE_S 0.05    /* nobody asked at all for so long */
 #define LARGE_S 0.05
 #define ANSWER_S 0.002 /* of one answer while others wait */
 #define AHEAD_S 0.05   /* granted and not yet gone */
@@ -40,13 +45,27 @@ static double most(double a, double b)
     return a > b ? a : b;
 }
 
+static double small_max(const struct rate *r, double per_s)
+{
+    return 1 + per_s * r->small_s;
+}
+
+static double large_max(double per_s)
+{
+    return 1 + per_s * LARGE_S;
+}
+
 static void refill(struct rate *r, int64_t now_ns)
 {
     const double s = (double)(now_ns - r->at_ns) / 1e9, per_s = speed(r, now_ns);
 
     r->at_ns = now_ns;
-    r->small = least(r->small + s * per_s * FASTER, 1 + per_s * SMALL_S);
-    r->large = least(r->large + s * per_s, 1 + per_s * LARGE_S);
+    r->large += s * per_s;
+    const double lost = most(0, r->large - large_max(per_s));
+    r->large -= lost;
+    r->small_s += (s < IDLE_S ? lost / per_s : 0) - s * SHRINK_S;
+    r->small_s = most(SMALL_MIN_S, least(r->small_s, SMALL_MAX_S));
+    r->small = least(r->small + s * per_s * FASTER, small_max(r, per_s));
     while (r->n_gone > 0 && now_ns - r->gone[r->head].at_ns >= WINDOW_NS) {
         r->sum -= r->gone[r->head].n;
         r->head = (r->head + 1) % RATE_LEDGER;
@@ -81,6 +100,7 @@ void rate_set(struct rate *r, uint64_t per_s, int64_t now_ns)
     if (r->per_s == 0) {
         r->at_ns = now_ns;
         r->small = r->large = 1;
+        r->small_s = SMALL_MIN_S;
     } else {
         refill(r, now_ns);
     }
@@ -115,8 +135,8 @@ static bool fits(const struct rate *r, double per_s, uint64_t n)
 {
     const double want = (double)n;
 
-    return r->small >= least(want, 1 + per_s * SMALL_S) &&
-           r->large >= least(want, 1 + per_s * LARGE_S) &&
+    return r->small >= least(want, small_max(r, per_s)) &&
+           r->large >= least(want, large_max(per_s)) &&
            (r->sum == 0 || r->sum + n <= window_max(r));
 }
 
@@ -157,8 +177,8 @@ int64_t rate_when(struct rate *r, uint64_t n, int64_t now_ns)
     }
     refill(r, now_ns);
     const double per_s = speed(r, now_ns), want = (double)n;
-    const double small_s = (least(want, 1 + per_s * SMALL_S) - r->small) / (per_s * FASTER);
-    const double large_s = (least(want, 1 + per_s * LARGE_S) - r->large) / per_s;
+    const double small_s = (least(want, small_max(r, per_s)) - r->small) / (per_s * FASTER);
+    const double large_s = (least(want, large_max(per_s)) - r->large) / per_s;
     const double s = most(small_s, large_s);
     int64_t when_ns = s <= 0 ? now_ns : now_ns + (int64_t)(s * 1e9) + 1;
 

@@ -18,6 +18,7 @@ struct rate {
     int64_t ramp_ns, ramp_from_ns; /* while the rate rises from a tenth to the whole */
     int64_t at_ns;                 /* the buckets are as of then */
     double small, large;           /* messages that may go now; below 0: owed */
+    double small_s;                /* size of the small one, in seconds of the rate */
     /* What went, oldest first. A ring; entries that are close together are one. */
     struct rate_entry gone[RATE_LEDGER];
     uint32_t head, n_gone;
