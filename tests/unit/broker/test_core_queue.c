@@ -412,6 +412,33 @@ static void test_rate_and_leaving(void **state)
     world_fini(&w);
 }
 
+/* An answer that goes makes room for the one who waits, though nobody asks again. */
+static void test_rate_makes_room(void **state)
+{
+    struct world w;
+    struct peer a, b;
+    struct take ta = {.rq.max_wait_ms = 60000}, tb = {.rq.max_wait_ms = 60000};
+
+    (void)state;
+    const uint64_t tid = setup(&w, "1");
+    world_produce(&w, tid, 0, 0, 0, 100, WERR_OK);
+    worker_join(&a, &w, "g", 'a', "t");
+    worker_join(&b, &w, "g", 'b', "t");
+    assert_int_equal(world_group_set(&w, "g", "max_rate", "1"), WERR_OK);
+    assert_int_equal(take(&ta, &a, 1, 1), 1);
+    take_start(&ta, &a, 2, 1);
+    take_start(&tb, &b, 1, 1);
+    world_pass(&w, 1100);
+    assert_int_equal(ta.done, 1);
+    assert_int_equal(tb.done, 0);
+    world_pass(&w, 1100);
+    assert_int_equal(tb.done, 1);
+    assert_int_equal(tb.msgs, 1);
+    peer_fini(&a);
+    peer_fini(&b);
+    world_fini(&w);
+}
+
 /* ---------------------------------------------------------------- attempts */
 
 static void test_attempt_again(void **state)
@@ -707,6 +734,7 @@ int main(void)
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_max_rate),
         cmocka_unit_test(test_rate_and_leaving),
+        cmocka_unit_test(test_rate_makes_room),
         cmocka_unit_test(test_attempt_again),
         cmocka_unit_test(test_attempt_waiting),
         cmocka_unit_test(test_attempt_flying),
