@@ -15,7 +15,7 @@
 #include "broker/core/mem.h"
 
 enum { PLANS_AT_ONCE = 4 };
-static const int64_t PLANS_APART_NS = 10 * 1000000;
+static const int64_t PLANS_APART_NS = INT64_C(10) * 1000000;
 
 /* ---------------------------------------------------------------- when */
 

@@ -388,7 +388,10 @@ class QueueMode(ServerCase):
         self.assertEqual(m.settle([g[0] for g in got], DEAD, None, "broken"), [None] * 3)
         name = "dl~dl~dlq"
         dlq = wait_for(lambda: [t[1] for t in w.call(METADATA, [[name]])[2] if t[2] is None])[0]
-        copies = wait_for(lambda: (r := records(w.fetch(dlq, 0, 0)[0][5])) and len(r) == 3 and r)
+        copies = []
+        while len(copies) < 3:
+            for part in w.fetch(dlq, 0, len(copies), wait=10000):
+                copies += records(part[5])
         self.assertEqual([c[2] for c in copies], [b"0", b"1", b"2"])
         h = copies[1][3]
         self.assertEqual((h["weir-origin-topic"], h["weir-origin-partition"], h["weir-origin-offset"],
