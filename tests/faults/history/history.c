@@ -143,6 +143,8 @@ int hist_load(struct hist_file *f, const char *path, char *err, size_t err_size)
 {
     int rc = -1;
     struct stat st;
+    const struct hist_event *e = NULL;
+    int64_t n = 0;
     memset(f, 0, sizeof(*f));
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st)) {
@@ -153,15 +155,15 @@ int hist_load(struct hist_file *f, const char *path, char *err, size_t err_size)
         snprintf(err, err_size, "%s: no events", path);
         goto out;
     }
-    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (p == MAP_FAILED) {
+    f->map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (f->map == MAP_FAILED) {
+        f->map = NULL;
         snprintf(err, err_size, "%s: %s", path, strerror(errno));
         goto out;
     }
-    f->map = p;
     f->map_bytes = (size_t)st.st_size;
-    const struct hist_event *e = p;
-    const int64_t n = count_events(e, f->map_bytes / EVENT);
+    e = f->map;
+    n = count_events(e, f->map_bytes / EVENT);
     if (n < 1 || e[0].kind != HIST_BEGIN) {
         snprintf(err, err_size, "%s: %s", path, n < 0 ? "damaged in the middle" : "no beginning");
         goto out;
