@@ -24,7 +24,8 @@ enum hist_kind {
     HIST_END = 2,   /* counter = events before this one */
 
     /* producing; a message is (producer, counter), see value.h. Never the same one twice. */
-    HIST_SEND = 10, /* before: topic, partition asked for, op; counter; extra = enum hist_level */
+    HIST_SEND = 10, /* before: topic, partition asked for, op; counter; extra = enum hist_level;
+                       generation = at_ns before which nobody may see it (delayed), else 0 */
     HIST_SENT = 11, /* after: op, outcome; when ok: partition, offset (-1 = not told), flag
                        HIST_DUPLICATE when the broker said so. The same topic, producer, counter */
 
