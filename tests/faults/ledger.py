@@ -1,0 +1,69 @@
+"""The ledger: what sittings of the full plan ran, one row per sitting and cell, so that they add up."""
+import os
+import subprocess
+import time
+
+COLUMNS = ["date", "commit", "plan", "cell", "runs", "cycles", "acked", "unknown", "violations", "invalid",
+           "first_seed", "last_seed", "seconds"]
+
+
+def commit():
+    r = subprocess.run(["git", "-C", os.path.dirname(os.path.abspath(__file__)), "describe", "--always", "--dirty"],
+                       capture_output=True, text=True, check=False)
+    return r.stdout.strip() or "unknown"
+
+
+class Ledger:
+    def __init__(self, path, plan, write):
+        self.path, self.plan, self.write = path, plan, write
+        self.old = self.read()
+        self.new = {}
+
+    def read(self):
+        if not os.path.exists(self.path):
+            return []
+        with open(self.path, encoding="utf-8") as f:
+            rows = [line.rstrip("\n").split("\t") for line in f if not line.startswith("#")]
+        return [dict(zip(COLUMNS, r)) for r in rows if r[0] != "date"]
+
+    def cycles(self, cell):
+        """Cycles without a finding that the full plan has behind it."""
+        return sum(int(r["cycles"]) for r in self.old if r["cell"] == cell and r["plan"] == "full")
+
+    def add(self, cell, seed, cycles, result, seconds):
+        r = self.new.setdefault(cell, dict.fromkeys(COLUMNS, 0) | {"first_seed": seed})
+        r["runs"] += 1
+        r["cycles"] += cycles if result.code != 2 else 0
+        r["acked"] += result.figures.get("ok", 0)
+        r["unknown"] += result.figures.get("unknown", 0)
+        r["violations"] += result.code == 1
+        r["invalid"] += result.code == 2
+        r["last_seed"] = seed
+        r["seconds"] += seconds
+        if self.write and r["runs"] % 20 == 0:
+            self.write_rows()
+
+    def write_rows(self):
+        """Appends what is new. A sitting that is cut short has lost at most the last 20 runs."""
+        if not self.write or not self.new:
+            return
+        fresh = not os.path.exists(self.path)
+        with open(self.path, "a", encoding="utf-8") as f:
+            if fresh:
+                f.write("\t".join(COLUMNS) + "\n")
+            for cell, r in self.new.items():
+                r |= {"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": commit(), "plan": self.plan,
+                      "cell": cell, "seconds": round(r["seconds"])}
+                f.write("\t".join(str(r[c]) for c in COLUMNS) + "\n")
+                self.old.append({c: str(r[c]) for c in COLUMNS})
+        self.new = {}
+
+    def table(self, cells):
+        lines = [f"{'cell':18} {'runs':>7} {'cycles':>8} {'of':>7} {'acked':>12} {'violations':>10} {'invalid':>8}"]
+        for name in sorted({r["cell"] for r in self.old}):
+            rows = [r for r in self.old if r["cell"] == name and r["plan"] == "full"]
+            total = {c: sum(int(r[c]) for r in rows) for c in ("runs", "cycles", "acked", "violations", "invalid")}
+            full = cells[name].full if name in cells else "-"
+            lines.append(f"{name:18} {total['runs']:7} {total['cycles']:8} {full:>7} {total['acked']:12} "
+                         f"{total['violations']:10} {total['invalid']:8}")
+        return "\n".join(lines)

@@ -1,0 +1,444 @@
+"""One broker, its clients and their histories, under one seed.
+
+A cell (cells/*.py) describes one kind of fault; it is given a Rig, breaks things, and returns. What
+was broken is recorded in the director's history, what clients saw in theirs; weir-check judges. The
+decisions follow from the seed; the moments at which they meet the broker are those of a real machine.
+"""
+import contextlib
+import json
+import os
+import random
+import re
+import resource
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+
+# tests/faults/history/history.h
+BEGIN, END, FAULT, START, HEAL, UNSEEN, CUT = 1, 2, 50, 51, 52, 54, 55
+DIRECTOR = 7
+SANITIZER = re.compile(rb"ERROR: \w+Sanitizer|runtime error:|WARNING: ThreadSanitizer")
+READY_S, STOP_S, DRAIN_S = 60, 90, 60
+
+
+class Cell:
+    """One kind of fault. A plan wants `quick` or `full` cycles of it in all, `per_run` in one run."""
+    name = fault = guards = ""
+    quick, full, per_run = 3, 100, 20
+    needs_faults = ()    # names that must have fired three times in each run
+    needs_build = None   # "killpoints": a build with that option
+    power = False        # the server runs under the power-loss injector
+    may_exit = False     # the fault may end the server; the cell starts it again
+    acks = None          # fewer acknowledgements than the plan wants per run; say why beside it
+    min_ok_percent = 50
+    load = {}            # arguments of Rig.usual_load; None = the cell starts its own clients
+    config = {}          # settings of the topic
+
+    def run(self, rig, cycles):
+        raise NotImplementedError
+
+
+class Broken(Exception):
+    """The rig cannot go on: the run is invalid, unless a violation was seen before."""
+
+
+def name_hash(name):
+    h = 14695981039346656037
+    for b in name.encode():
+        h = (h ^ b) * 1099511628211 & 0xffffffffffffffff
+    return h
+
+
+class History:
+    """The director's own history."""
+    EVENT = struct.Struct("<BBBBiqqIIQQQI")
+
+    def __init__(self, path, run):
+        self.file = open(path, "wb", buffering=0)
+        self.n = 0
+        self.lock = threading.Lock()
+        self.add(BEGIN, extra=DIRECTOR, op=run)
+
+    def add(self, kind, *, outcome=0, topic=0, partition=-1, offset=-1, group=0, counter=0, extra=0, op=0):
+        body = self.EVENT.pack(kind, outcome, 0, topic, partition, time.monotonic_ns(), offset, 0, group,
+                               counter, 0, op, extra)
+        h = 2166136261
+        for b in body:
+            h = (h ^ b) * 16777619 & 0xffffffff
+        with self.lock:
+            self.file.write(body + struct.pack("<I", h))
+            self.n += 1
+
+    def close(self):
+        self.add(END, counter=self.n)
+        self.file.close()
+
+
+class Client:
+    """A weir-load process."""
+
+    def __init__(self, rig, role, number, argv, log):
+        self.role, self.number, self.log = role, number, log
+        self.killed = False
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                        preexec_fn=rig.before_exec)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def signal(self, sig):
+        if self.alive():
+            self.process.send_signal(sig)
+
+    def kill(self):
+        self.killed = True
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+    def pause(self):
+        self.signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.signal(signal.SIGCONT)
+
+    def stop(self):
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+
+    def wait(self, timeout=STOP_S):
+        """Its exit code; a client that does not end is killed and counts as hung."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return "hung"
+
+
+class Rig:
+    def __init__(self, cell, seed, bin_dir, data_root=None, plan="quick"):
+        self.cell, self.seed, self.bin_dir, self.plan = cell, seed, bin_dir, plan
+        self.rnd = random.Random(f"{cell.name}:{seed}")
+        self.run_id = random.Random(f"run:{cell.name}:{seed}").getrandbits(63) | 1
+        self.top = tempfile.mkdtemp(prefix=f"weir-faults-{cell.name}-", dir=data_root)
+        self.dir = os.path.join(self.top, "data")
+        shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.hist_dir = tempfile.mkdtemp(prefix="weir-hist-", dir=shm)
+        if os.stat(self.hist_dir).st_dev == os.stat(self.top).st_dev:
+            raise Broken(f"histories in {self.hist_dir} would lie on the broker's file system")
+        self.history = History(os.path.join(self.hist_dir, "director.hist"), self.run_id)
+        self.log_path = os.path.join(self.top, "server.log")
+        self.log = open(self.log_path, "ab", buffering=0)
+        self.port = free_port()
+        self.url = f"weir://127.0.0.1:{self.port}"  # where clients connect
+        self.server = None
+        self.down_on_purpose = True
+        self.clients, self.topics, self.groups = [], [], {}
+        self.violations, self.faults = [], {}
+        self.starts = 0
+        self.state = None  # of the power-loss injector
+        self.numbers = 0
+        self.start_options = {}
+
+    # -------------------------------------------------------------- the broker
+
+    def bin(self, name):
+        return os.path.join(self.bin_dir, name)
+
+    @staticmethod
+    def before_exec():
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    def start(self, env=None, preload=(), args=(), prefix=(), bin_dir=None, expect=True):
+        """Starts the server on the run's port and data. Returns seconds until it served, or None when
+        it ended before (a violation unless expect is False). The options hold for later starts by
+        restart()."""
+        self.start_options = {"env": env, "preload": preload, "args": args, "prefix": prefix,
+                              "bin_dir": bin_dir}
+        e = {k: v for k, v in os.environ.items() if k != "WEIR_URL"}
+        libraries = [self.bin(f"libweir-{p}.so") for p in preload]
+        if self.cell.power:
+            self.state = os.path.join(self.top, f"state-{self.starts}")
+            os.mkdir(self.state)
+            os.makedirs(self.dir, exist_ok=True)
+            libraries.append(self.bin("libweir-powerloss.so"))
+            e |= {"WEIR_POWERLOSS_DIR": self.dir, "WEIR_POWERLOSS_STATE": self.state}
+        if libraries:
+            e["LD_PRELOAD"] = ":".join(libraries)
+        e |= env or {}
+        ready, tell = os.pipe()
+        began = time.monotonic()
+        server = os.path.join(bin_dir or self.bin_dir, "weir-server")
+        self.server = subprocess.Popen(
+            [*prefix, server, "--data", self.dir, "--listen", f"127.0.0.1:{self.port}", "--ready-fd", str(tell),
+             *args], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, pass_fds=[tell], env=e,
+            preexec_fn=self.before_exec)
+        os.close(tell)
+        self.starts += 1
+        self.down_on_purpose = False
+        took = self._await_ready(ready, began)
+        if took is None and expect:
+            self.violate(f"the server did not start (exit {self.server.poll()}): {self.log_tail()}")
+            raise Broken("no server")
+        if took is not None:
+            self.history.add(START, extra=int(took * 1000))
+        return took
+
+    def _await_ready(self, fd, began):
+        try:
+            while time.monotonic() - began < READY_S:
+                if select.select([fd], [], [], 0.5)[0]:
+                    return time.monotonic() - began if os.read(fd, 200) else None
+            self.server.kill()
+            return None
+        finally:
+            os.close(fd)
+
+    def restart(self, **more):
+        return self.start(**{**self.start_options, **more})
+
+    def kill(self, name="kill"):
+        """kill -9."""
+        self.down_on_purpose = True
+        self.server.kill()
+        self.server.wait()
+        self.fault(name)
+
+    def power_cut(self, data=None, names=None):
+        """kill -9, then takes away what was not synced."""
+        data = data or self.rnd.choice(["truncate", "prefix", "garble", "zero"])
+        names = names or self.rnd.choice(["keep", "undo", "strict", "random"])
+        self.down_on_purpose = True
+        self.server.kill()
+        self.server.wait()
+        subprocess.run([self.bin("powerloss-apply"), "--dir", self.dir, "--state", self.state, "--data", data,
+                        "--names", names, "--seed", str(self.rnd.getrandbits(31))], check=True,
+                       stdout=self.log, stderr=self.log)
+        shutil.rmtree(self.state)
+        self.history.add(CUT)
+        self.fault("power")
+
+    def term(self, timeout=30):
+        """SIGTERM. Returns (exit code, or None when it had to be killed; seconds)."""
+        self.down_on_purpose = True
+        began = time.monotonic()
+        self.server.send_signal(signal.SIGTERM)
+        try:
+            code = self.server.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.server.kill()
+            self.server.wait()
+            code = None
+        return code, time.monotonic() - began
+
+    def stop_for(self, seconds):
+        """SIGSTOP, and SIGCONT later."""
+        self.server.send_signal(signal.SIGSTOP)
+        self.sleep(seconds)
+        self.server.send_signal(signal.SIGCONT)
+
+    def running(self):
+        return self.server is not None and self.server.poll() is None
+
+    def log_tail(self, n=600):
+        with open(self.log_path, "rb") as f:
+            return f.read()[-n:].decode(errors="replace")
+
+    # -------------------------------------------------------------- clients
+
+    def topic(self, name="t", partitions=4, **config):
+        """Creates a topic; clients started later use all topics."""
+        self.weir("topic", "create", name, "--partitions", str(partitions),
+                  *[a for k, v in config.items() for a in ("--config", f"{k.replace('__', '.')}={v}")])
+        self.topics.append((name, len(self.topics) + 1, partitions))
+        return name
+
+    def weir(self, *args, check=True, timeout=60):
+        r = subprocess.run([self.bin("weir"), *args], capture_output=True, timeout=timeout, check=False,
+                           env={**os.environ, "WEIR_URL": f"weir://127.0.0.1:{self.port}"})
+        if check and r.returncode:
+            raise Broken(f"weir {' '.join(args)}: {r.stderr.decode(errors='replace')}")
+        return r
+
+    def via(self, url):
+        """Clients started from now on connect there."""
+        self.url = url
+
+    def client(self, role, *, group=None, topics=None, url=None, bin_dir=None, prefix=(), env=None, **options):
+        """Starts weir-load. Options are its long options: rate=1000, nack=2, ..."""
+        self.numbers += 1
+        n = self.numbers
+        argv = [*prefix, os.path.join(bin_dir or self.bin_dir, "weir-load"), "--role", role, "--url", url or self.url,
+                "--history", os.path.join(self.hist_dir, f"{n:03}-{role}.hist"), "--number", str(n),
+                "--run", str(self.run_id), "--seed", str(self.rnd.getrandbits(32))]
+        for t in topics or self.topics:
+            argv += ["--topic", "%s:%d:%d" % t]
+        if group:
+            argv += ["--group", group, "--group-number", str(self.groups.setdefault(group, len(self.groups) + 1))]
+        for k, v in options.items():
+            argv += [f"--{k.replace('_', '-')}", str(v)]
+        log = open(os.path.join(self.top, f"client-{n:03}.log"), "wb")
+        if env:
+            prefix_env = ["env", *[f"{k}={v}" for k, v in env.items()]]
+            argv = prefix_env + argv
+        c = Client(self, role, n, argv, log)
+        self.clients.append(c)
+        return c
+
+    def usual_load(self, producers=4, rate=2500, members=2, workers=2, readers=1, level="durable", **options):
+        """Producers at a steady rate, a log group, a queue group, a reader and an observer."""
+        for _ in range(producers):
+            self.client("produce", rate=rate, level=level, **options)
+        for _ in range(members):
+            self.client("member", group="log")
+        for _ in range(workers):
+            self.client("worker", group="queue", nack=1)
+        for _ in range(readers):
+            self.client("read")
+        self.client("observe", **({"group": "log"} if members else {}))
+
+    def of(self, role):
+        return [c for c in self.clients if c.role == role and c.alive()]
+
+    # -------------------------------------------------------------- time and truth
+
+    @staticmethod
+    def sleep(seconds):
+        threading.Event().wait(seconds)
+
+    def pause(self, least, most):
+        """Lets things run for a time that the seed chooses."""
+        self.sleep(self.rnd.uniform(least, most))
+
+    def fault(self, name, times=1):
+        """Records that a fault has been injected."""
+        self.faults[name] = self.faults.get(name, 0) + times
+        for _ in range(times):
+            self.history.add(FAULT, counter=name_hash(name))
+
+    def expect(self, condition, text):
+        if not condition:
+            self.violate(text)
+
+    def violate(self, text):
+        """Something that weir-check cannot see."""
+        self.violations.append(text)
+
+    def heal(self):
+        self.history.add(HEAL)
+
+    # -------------------------------------------------------------- the end
+
+    def lag(self, group):
+        r = self.weir("group", "describe", group, "-o", "json", check=False)
+        if r.returncode:
+            return None
+        return json.loads(r.stdout)["lag_messages"]
+
+    def drain(self):
+        """Waits until the groups have seen everything, and records what they have not."""
+        for group, number in self.groups.items():
+            left, until = None, time.monotonic() + DRAIN_S
+            while left != 0 and time.monotonic() < until:
+                left = self.lag(group)
+                if left != 0:
+                    self.sleep(0.1)
+            self.history.add(UNSEEN, group=number, counter=(1 << 32) if left is None else left)
+
+    def end_clients(self, roles):
+        mine = [c for c in self.clients if c.role in roles]
+        for c in mine:
+            c.stop()
+        for c in mine:
+            code = c.wait()
+            if not c.killed:
+                self.expect(code == 0, f"client {c.number} ({c.role}) ended with {code}: {self.client_log(c)}")
+
+    def client_log(self, c):
+        with open(c.log.name, "rb") as f:
+            return f.read()[-500:].decode(errors="replace")
+
+    def finish(self):
+        """Heals, probes, drains, stops the clients, reads everything twice."""
+        self.heal()
+        if not self.running():
+            self.restart()
+        self.via(f"weir://127.0.0.1:{self.port}")
+        probe = self.client("probe")
+        self.expect(probe.wait() == 0, "the probe failed")
+        self.end_clients(["produce"])
+        self.drain()
+        self.end_clients(["member", "worker", "read", "observe"])
+        final = self.client("final")
+        self.expect(final.wait(600) == 0, f"the final read failed: {self.client_log(final)}")
+        if self.server.poll() is not None:
+            self.violate(f"the server ended by itself: exit {self.server.returncode}: {self.log_tail()}")
+        else:
+            code, _ = self.term()
+            self.expect(code == 0, f"SIGTERM: exit {code}: {self.log_tail()}")
+        with open(self.log_path, "rb") as f:
+            found = SANITIZER.search(f.read())
+        self.expect(not found, "a sanitizer spoke, see server.log")
+
+    def close(self):
+        for c in self.clients:
+            with contextlib.suppress(ProcessLookupError):
+                c.signal(signal.SIGCONT)
+                c.process.kill()
+                c.process.wait()
+            c.log.close()
+        if self.running():
+            self.server.kill()
+            self.server.wait()
+        self.log.close()
+        if not self.history.file.closed:
+            self.history.close()
+
+    def check(self, plan, extra=()):
+        """Runs weir-check. Returns (exit code, what it printed, its figures)."""
+        report = os.path.join(self.top, "report.json")
+        argv = [self.bin("weir-check"), "--plan", plan, "--json", report,
+                "--min-ok-percent", str(self.cell.min_ok_percent)]
+        if self.cell.acks is not None:
+            argv += ["--need-acks", str(self.cell.acks)]
+        for name in self.cell.needs_faults:
+            argv += ["--need-fault", name]
+        r = subprocess.run([*argv, *extra, self.hist_dir], capture_output=True, check=False)
+        figures = {}
+        with contextlib.suppress(OSError, ValueError):
+            with open(report, encoding="utf-8") as f:
+                figures = json.load(f)
+        return r.returncode, (r.stdout + r.stderr).decode(errors="replace"), figures
+
+    def keep(self, where):
+        """Moves everything needed to study the run; returns the directory."""
+        os.makedirs(where, exist_ok=True)
+        to = os.path.join(where, f"{self.cell.name}-{self.seed}")
+        shutil.rmtree(to, ignore_errors=True)
+        shutil.move(self.top, to)
+        shutil.move(self.hist_dir, os.path.join(to, "hist"))
+        return to
+
+    def discard(self):
+        shutil.rmtree(self.top, ignore_errors=True)
+        shutil.rmtree(self.hist_dir, ignore_errors=True)
+
+
+def free_port():
+    """A port below the range of outgoing connections, so that none of them takes it meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(20000, 32000)
+        with socket.socket() as s:
+            with contextlib.suppress(OSError):
+                s.bind(("127.0.0.1", port))
+                return port

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""The fault suite: breaks a real weir-server in every way of cells/ and has weir-check judge.
+
+run.py --bin-dir DIR [--plan quick|full] [--cells a,b] [--seed N] [--minutes M]
+run.py --bin-dir DIR --replay CELL:SEED:CYCLES     the same decisions again
+run.py --list                                      what there is
+run.py --totals                                    what the ledger adds up to
+
+Exit code: 0 clean, 1 a promise was broken, 2 too little happened to say (or no run was possible).
+The full plan goes on where the ledger says it stopped; --minutes bounds one sitting.
+"""
+import argparse
+import importlib
+import os
+import pkgutil
+import secrets
+import subprocess
+import sys
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import rig as rigs  # noqa: E402
+from ledger import Ledger  # noqa: E402
+
+CLEAN, VIOLATION, INVALID = 0, 1, 2
+WORDS = {CLEAN: "clean", VIOLATION: "VIOLATION", INVALID: "INVALID"}
+
+
+def load_cells():
+    found = {}
+    for m in sorted(pkgutil.iter_modules([os.path.join(HERE, "cells")]), key=lambda m: m.name):
+        for cls in getattr(importlib.import_module(f"cells.{m.name}"), "CELLS", []):
+            found[cls.name] = cls
+    return found
+
+
+class Result:
+    def __init__(self, code, cycles, figures, text, kept=None):
+        self.code, self.cycles, self.figures, self.text, self.kept = code, cycles, figures, text, kept
+
+
+def one_run(cell, seed, cycles, options):
+    """One broker's life under one seed, and the verdict."""
+    cell = cell()
+    bin_dir = options.builds.get(cell.needs_build, options.bin_dir) if cell.needs_build else options.bin_dir
+    rig = rigs.Rig(cell, seed, bin_dir, options.data_dir, options.plan)
+    rig.builds = options.builds
+    trouble = None
+    try:
+        if cell.load is not None:
+            rig.start()
+            rig.topic(**cell.config)
+            rig.usual_load(**cell.load)
+        cell.run(rig, cycles)
+        if rig.topics:
+            rig.finish()
+    except (rigs.Broken, OSError, subprocess.SubprocessError) as e:
+        trouble = f"{type(e).__name__}: {e}"
+    except Exception:  # noqa: BLE001 - a cell that fails makes its run invalid, not the plan
+        trouble = traceback.format_exc()
+    finally:
+        rig.close()
+    code, text, figures = rig.check(options.plan) if rig.topics else (CLEAN, "", {})
+    if trouble:
+        code, text = max(code, INVALID) if code != VIOLATION else code, text + trouble + "\n"
+    if rig.violations:
+        code, text = VIOLATION, text + "".join(f"violation: {v}\n" for v in rig.violations)
+    kept = None
+    if code != CLEAN or options.keep:
+        kept = rig.keep(options.keep_dir)
+    else:
+        rig.discard()
+    return Result(code, cycles, figures | {"faults": rig.faults}, text, kept)
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def run_cell(cell, cycles, options, ledger, deadline):
+    """Runs until `cycles` are done or the time is over. Returns the worst code."""
+    worst = CLEAN
+    done = 0
+    while done < cycles and time.monotonic() < deadline:
+        n = min(cell.per_run, cycles - done) if options.plan == "full" else cycles
+        seed = options.next_seed()
+        began = time.monotonic()
+        r = one_run(cell, seed, n, options)
+        took = time.monotonic() - began
+        done += n
+        acked = r.figures.get("ok", 0)
+        faults = " ".join(f"{k}={v}" for k, v in sorted(r.figures["faults"].items()))
+        say(f"{cell.name:18} seed {seed}  cycles {n:4}  acked {acked:8}  {faults}  {took:6.1f} s  {WORDS[r.code]}")
+        ledger.add(cell.name, seed, n, r, took)
+        if r.code != CLEAN:
+            say(r.text)
+            say(f"kept: {r.kept}\nagain: run.py --bin-dir {options.bin_dir} --plan {options.plan} "
+                f"--replay {cell.name}:{seed}:{n}")
+            worst = VIOLATION if VIOLATION in (worst, r.code) else INVALID
+            if not options.go_on:
+                break
+    return worst
+
+
+def parse():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--bin-dir")
+    p.add_argument("--build", action="append", default=[], metavar="NAME=DIR", help="bin folder of a special build")
+    p.add_argument("--plan", choices=["quick", "full"], default="quick")
+    p.add_argument("--cells", help="names, separated by commas (default: all)")
+    p.add_argument("--seed", type=int)
+    p.add_argument("--minutes", type=float, default=0)
+    p.add_argument("--cycles", type=int, help="in place of the plan's number")
+    p.add_argument("--replay", metavar="CELL:SEED:CYCLES")
+    p.add_argument("--data-dir", help="where the brokers keep their data (default: the temporary directory)")
+    p.add_argument("--keep", action="store_true", help="keep also what is clean")
+    p.add_argument("--keep-dir", default=os.path.join(os.getcwd(), "build", "faults"))
+    p.add_argument("--go-on", action="store_true", help="go on after a violation")
+    p.add_argument("--ledger", help="add what was run to this file")
+    p.add_argument("--list", action="store_true")
+    p.add_argument("--totals", action="store_true")
+    o = p.parse_args()
+    o.builds = dict(b.split("=", 1) for b in o.build)
+    first = o.seed if o.seed is not None else secrets.randbelow(1 << 31)
+    o.first_seed = first
+    state = {"next": first}
+
+    def next_seed():
+        state["next"] += 1
+        return state["next"] - 1
+    o.next_seed = next_seed
+    return o
+
+
+def main():
+    options = parse()
+    cells = load_cells()
+    if options.list:
+        for c in cells.values():
+            say(f"{c.name:18} {c.fault:5} {c.guards:16} quick {c.quick:5}  full {c.full:7}")
+        return CLEAN
+    ledger = Ledger(options.ledger or os.path.join(HERE, "ledger.tsv"), options.plan, write=bool(options.ledger))
+    if options.totals:
+        say(ledger.table(cells))
+        return CLEAN
+    if not options.bin_dir:
+        sys.exit("run.py: --bin-dir is needed")
+    if options.replay:
+        name, seed, cycles = options.replay.split(":")
+        r = one_run(cells[name], int(seed), int(cycles), options)
+        say(r.text, WORDS[r.code], r.kept or "")
+        return r.code
+    chosen = options.cells.split(",") if options.cells else list(cells)
+    unknown = [c for c in chosen if c not in cells]
+    if unknown:
+        sys.exit(f"run.py: no such cell: {', '.join(unknown)}")
+    say(f"plan {options.plan}, seed {options.first_seed}")
+    deadline = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
+    codes = {}
+    for name in chosen:
+        cell = cells[name]
+        if cell.needs_build and cell.needs_build not in options.builds:
+            say(f"{name:18} needs --build {cell.needs_build}=DIR: INVALID")
+            codes[name] = INVALID
+            continue
+        want = options.cycles or (cell.quick if options.plan == "quick" else cell.full - ledger.cycles(name))
+        codes[name] = run_cell(cell, want, options, ledger, deadline)
+    ledger.write_rows()
+    bad = [f"{n}: {WORDS[c]}" for n, c in codes.items() if c != CLEAN]
+    say(f"{len(codes) - len(bad)} of {len(codes)} cells clean" + ("; " + ", ".join(bad) if bad else ""))
+    return VIOLATION if VIOLATION in codes.values() else INVALID if INVALID in codes.values() else CLEAN
+
+
+if __name__ == "__main__":
+    sys.exit(main())
