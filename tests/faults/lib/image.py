@@ -259,5 +259,6 @@ def take(url, known=None):
     """The inventory, and what the named producer is told."""
     inv = inventory.take(url, known)
     with w.Wire(url) as conn:
-        inv["producer"] = sorted(conn.call(w.INIT_PRODUCER, ["plant-7"])[2])
+        inv["producer"] = inventory.ask(
+            lambda: sorted(conn.call(w.INIT_PRODUCER, ["plant-7"])[2]))
     return inv

@@ -123,6 +123,14 @@ def available(conn, name, expected=None):
     return out
 
 
+def ask(fn, *args):
+    """What fn returns, or the error that the server names."""
+    try:
+        return fn(*args)
+    except w.Refused as e:
+        return {"error": f"{e.code} {e.text}"}
+
+
 def take(url, known=None, queues=True):
     """The whole inventory. known: an earlier one, whose batches tell where reading may go on."""
     with Wire(url) as conn:
@@ -134,13 +142,13 @@ def take(url, known=None, queues=True):
                 "tid": tid, "settings": settings,
                 "parts": [partition(conn, tid, p, old["parts"][p]["batches"] if old else ())
                           for p in range(n)]}
-            out["delayed"][name] = pages(conn, w.DELAYED_LIST, [tid])
+            out["delayed"][name] = ask(pages, conn, w.DELAYED_LIST, [tid])
             if name.endswith("~dlq"):
-                out["dead"][name] = dead_letters(conn, name, n)
+                out["dead"][name] = ask(dead_letters, conn, name, n)
         for row in pages(conn, w.GROUP_LIST, []):
-            out["groups"][row[0]] = group(conn, row[0])
+            out["groups"][row[0]] = ask(group, conn, row[0])
             if queues and row[1] == "queue":
                 old = known["available"].get(row[0]) if known else None
-                out["available"][row[0]] = available(conn, row[0],
-                                                     None if old is None else len(old))
+                out["available"][row[0]] = ask(available, conn, row[0],
+                                                   None if old is None else len(old))
         return out
