@@ -399,6 +399,7 @@ void group_farewell(struct weir_sub *s)
     conn_cancel(c, &g->commit_req);
     conn_cancel(c, &g->req);
     if (g->joined && !g->left && conn_ready(c)) {
+        s->w->farewells = true;
         if (s->kind == SUB_QUEUE) {
             settle_release_all(s);
             settle_farewell(s);

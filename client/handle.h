@@ -22,6 +22,10 @@ struct transport {
     void (*turn)(struct weir *w, int64_t until_ns);
     /* Writes what can be written now. Reads nothing, changes no state but the output. */
     void (*push)(struct weir *w);
+    /* Writes all of the output, tells the broker that no more will come, and waits until it has
+     * closed: closing with unread input would take back what was written (RFC 1122, 4.2.2.13).
+     * @blocks until `until_ns` at most */
+    void (*finish)(struct weir *w, int64_t until_ns);
     /* When turn wants to run though nothing is readable; CLOCK_NEVER = only for the handle. */
     int64_t (*deadline)(const struct weir *w);
     int (*fd)(const struct weir *w);
@@ -55,6 +59,7 @@ struct weir {
     int depth;        /* public calls on the stack that may run callbacks */
     bool in_callback; /* a user's function is on the stack */
     bool closing;     /* close was called: nothing new */
+    bool farewells;   /* members left whose last requests nobody waits for */
     weir_error last_error;
 
     void (*wakeup)(void *arg);

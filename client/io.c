@@ -11,6 +11,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -378,6 +379,39 @@ static void io_push(struct weir *w)
     write_out(w, false);
 }
 
+/* Reads and throws away. @return false: the other side has closed, or is gone. */
+static bool discard(int fd)
+{
+    uint8_t trash[8192];
+    ssize_t n;
+
+    do {
+        n = recv(fd, trash, sizeof trash, MSG_DONTWAIT);
+    } while (n > 0);
+    return n < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+static void io_finish(struct weir *w, int64_t until_ns)
+{
+    struct io *io = io_of(w);
+    bool told = false, open = io->fd >= 0 && !io->connecting;
+
+    while (open && established(w) && handle_now(w) < until_ns) {
+        struct pollfd p = {.fd = io->fd, .events = POLLIN};
+
+        write_out(w, false);
+        if (!conn_has_output(&w->conn) && !told) {
+            told = true;
+            open = shutdown(io->fd, SHUT_WR) == 0;
+        }
+        p.events = told ? POLLIN : POLLIN | POLLOUT;
+        if (open && poll(&p, 1, clock_ms_until(w->now_ns, until_ns)) > 0 &&
+            (p.revents & (POLLIN | POLLHUP | POLLERR))) {
+            open = discard(io->fd);
+        }
+    }
+}
+
 static int io_fd(const struct weir *w)
 {
     return io_of(w)->epfd;
@@ -412,7 +446,7 @@ static void io_close(struct weir *w)
     w->tr = NULL;
 }
 
-static const struct transport sockets = {io_turn, io_push,      io_deadline,
+static const struct transport sockets = {io_turn, io_push,      io_finish, io_deadline,
                                          io_fd,   io_interrupt, io_close};
 
 bool io_attach(struct weir *w)

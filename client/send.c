@@ -11,7 +11,7 @@
 #include "proto/mpwrite.h"
 #include "proto/msg_group.h"
 
-enum { TURN_EVERY_MS = 1 };
+enum { TURN_EVERY_MS = 1, FINISH_MS = 2000 };
 
 weir *weir_open(const char *url, const char *options)
 {
@@ -123,6 +123,11 @@ weir_error weir_close(weir *w, int timeout_ms)
     if (w->prod.pending_messages > 0 && e.outcome == WEIR_DONE) {
         e = err_make_as(WERR_CLOSED, WEIR_UNKNOWN, "%zu messages had no result yet",
                         w->prod.pending_messages);
+    }
+    if (w->farewells && timeout_ms != 0 && conn_ready(&w->conn)) {
+        w->tr->finish(w, clock_after_ms(handle_now(w), timeout_ms > 0 && timeout_ms < FINISH_MS
+                                                           ? timeout_ms
+                                                           : FINISH_MS));
     }
     handle_free(w);
     return e;

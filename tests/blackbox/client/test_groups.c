@@ -441,6 +441,41 @@ static void closing_gives_back_what_is_not_done(void **state)
     assert_done(weir_close(w2, 5000));
 }
 
+static int64_t positions(const weir_group *g)
+{
+    return weir_group_partition(g, 0)->position + weir_group_partition(g, 1)->position;
+}
+
+/* What was said in unsubscribing must arrive although much that was sent to us is unread. */
+static void leaving_in_the_middle_of_a_flood_arrives(void **state)
+{
+    enum { N = 100000, ROUNDS = 8 };
+    weir *w = weir_open(srv.url, "batch_bytes=262144");
+
+    (void)state;
+    fill(w, "flood", "partitions=2", N);
+    for (int i = 0; i < ROUNDS; i++) {
+        weir *other = weir_open(srv.url, NULL);
+        weir_sub *s = weir_subscribe(other, "flood", "leaver", "mode=log");
+        const weir_message *m = weir_next(s, 10000);
+        weir_group *g = NULL;
+
+        assert_non_null(m);
+        weir_done(m, WEIR_ACK);
+        weir_unsubscribe(s);
+        assert_done(weir_close(other, 10000));
+        assert_done(weir_group_describe(w, "leaver", &g, 10000));
+        assert_int_equal(weir_group_get_info(g)->members, 0);
+        for (int looks = 0; positions(g) != i + 1; looks++) {
+            assert_true(looks < 1000); /* it is soon on disk */
+            weir_group_free(g);
+            assert_done(weir_group_describe(w, "leaver", &g, 10000));
+        }
+        weir_group_free(g);
+    }
+    assert_done(weir_close(w, 10000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -451,6 +486,7 @@ int main(void)
         cmocka_unit_test(a_worker_with_failures),
         cmocka_unit_test(workers_and_a_killed_server),
         cmocka_unit_test(closing_gives_back_what_is_not_done),
+        cmocka_unit_test(leaving_in_the_middle_of_a_flood_arrives),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -144,6 +144,12 @@ static void push(struct weir *w)
     (void)w;
 }
 
+static void finish(struct weir *w, int64_t until_ns)
+{
+    (void)w;
+    (void)until_ns;
+}
+
 static int64_t deadline(const struct weir *w)
 {
     return w->conn.state == CONN_CONNECT ? w->now_ns : CLOCK_NEVER;
@@ -168,7 +174,7 @@ static void close_it(struct weir *w)
     w->tr = NULL;
 }
 
-static const struct transport scripted = {turn, push, deadline, fd, interrupt, close_it};
+static const struct transport scripted = {turn, push, finish, deadline, fd, interrupt, close_it};
 
 static void ignore_topic(void *user, const weir_topic *t)
 {
