@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 build = cmake --preset $(1) >build/$(1).configure.log 2>&1 || { cat build/$(1).configure.log; exit 1; }; \
         cmake --build --preset $(1) -j $(JOBS) -- --quiet
 
-.PHONY: help deps demo demo-proof test dev release asan tsan fuzz coverage bench fmt fmt-check tidy lint \
+.PHONY: help deps demo demo-proof test check-faults dev release asan tsan fuzz coverage bench fmt fmt-check tidy lint \
         install clean docs soak
 
 help: ## this list
@@ -28,6 +28,13 @@ demo-proof: deps build ## show that the demo's judge catches a server that ackno
 test: deps build ## install, build, run all tests but the long suites
 	@$(call build,dev)
 	@.ci/ctest dev
+
+PLAN ?= quick
+FAULTS ?=
+check-faults: deps build ## break a real server in every way we know; PLAN=quick (minutes) or full (hours, resumable)
+	@$(call build,release)
+	@$(call build,killpoints)
+	@tests/faults/run.py --bin-dir build/release/bin --build killpoints=build/killpoints/bin --plan $(PLAN) $(FAULTS)
 
 dev: deps build ## debug build, warnings are errors
 	@$(call build,dev)

@@ -126,8 +126,9 @@ class Client:
 
 
 class Rig:
-    def __init__(self, cell, seed, bin_dir, data_root=None, plan="quick"):
+    def __init__(self, cell, seed, bin_dir, data_root=None, plan="quick", server_dir=None):
         self.cell, self.seed, self.bin_dir, self.plan = cell, seed, bin_dir, plan
+        self.server_dir = server_dir or bin_dir  # where weir-server is: a special build, or the usual one
         self.rnd = random.Random(f"{cell.name}:{seed}")
         self.run_id = random.Random(f"run:{cell.name}:{seed}").getrandbits(63) | 1
         self.top = tempfile.mkdtemp(prefix=f"weir-faults-{cell.name}-", dir=data_root)
@@ -178,7 +179,7 @@ class Rig:
         e |= env or {}
         ready, tell = os.pipe()
         began = time.monotonic()
-        server = os.path.join(bin_dir or self.bin_dir, "weir-server")
+        server = os.path.join(bin_dir or self.server_dir, "weir-server")
         self.server = subprocess.Popen(
             [*prefix, server, "--data", self.dir, "--listen", f"127.0.0.1:{self.port}", "--ready-fd", str(tell),
              *args], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, pass_fds=[tell], env=e,

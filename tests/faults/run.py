@@ -44,8 +44,8 @@ class Result:
 def one_run(cell, seed, cycles, options):
     """One broker's life under one seed, and the verdict."""
     cell = cell()
-    bin_dir = options.builds.get(cell.needs_build, options.bin_dir) if cell.needs_build else options.bin_dir
-    rig = rigs.Rig(cell, seed, bin_dir, options.data_dir, options.plan)
+    server_dir = options.builds[cell.needs_build] if cell.needs_build else options.server_dir or options.bin_dir
+    rig = rigs.Rig(cell, seed, options.bin_dir, options.data_dir, options.plan, server_dir)
     rig.builds = options.builds
     trouble = None
     try:
@@ -107,6 +107,7 @@ def run_cell(cell, cycles, options, ledger, deadline):
 def parse():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--bin-dir")
+    p.add_argument("--server-dir", help="where weir-server is, when it is another build")
     p.add_argument("--build", action="append", default=[], metavar="NAME=DIR", help="bin folder of a special build")
     p.add_argument("--plan", choices=["quick", "full"], default="quick")
     p.add_argument("--cells", help="names, separated by commas (default: all)")
@@ -118,7 +119,8 @@ def parse():
     p.add_argument("--keep", action="store_true", help="keep also what is clean")
     p.add_argument("--keep-dir", default=os.path.join(os.getcwd(), "build", "faults"))
     p.add_argument("--go-on", action="store_true", help="go on after a violation")
-    p.add_argument("--ledger", help="add what was run to this file")
+    p.add_argument("--ledger", default=os.path.join(HERE, "ledger.tsv"), help="where the full plan adds up")
+    p.add_argument("--no-ledger", action="store_true", help="do not add what was run")
     p.add_argument("--list", action="store_true")
     p.add_argument("--totals", action="store_true")
     o = p.parse_args()
@@ -141,7 +143,7 @@ def main():
         for c in cells.values():
             say(f"{c.name:18} {c.fault:5} {c.guards:16} quick {c.quick:5}  full {c.full:7}")
         return CLEAN
-    ledger = Ledger(options.ledger or os.path.join(HERE, "ledger.tsv"), options.plan, write=bool(options.ledger))
+    ledger = Ledger(options.ledger, options.plan, write=options.plan == "full" and not options.no_ledger)
     if options.totals:
         say(ledger.table(cells))
         return CLEAN
