@@ -30,7 +30,7 @@ static void fill_part(struct core *co, struct gpart *gp, bool refresh, struct ms
             out->owner = slice_of(gp->owner->id, MSG_MEMBER_BYTES);
         }
         out->next = gp->handed_out > gp->committed ? gp->handed_out : gp->committed;
-        out->in_flight = out->next - gp->committed;
+        out->in_flight = gp->owner != NULL ? out->next - gp->committed : 0; /* with whom else? */
         out->lag_msgs = pt->hw > from ? pt->hw - from : 0;
     } else {
         struct queue_figures f = {0};

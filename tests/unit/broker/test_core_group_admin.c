@@ -250,6 +250,12 @@ static void test_views(void **state)
     struct msg_group_row row;
     core_group_row(w.co, g, &row);
     assert_int_equal(row.lag_ms, 1000); /* the second batch is the oldest now */
+    core_group_handed_out(w.co, &who, tid, 1, 9);
+    core_group_row(w.co, g, &row);
+    assert_int_equal(row.in_flight, 3);
+    peer_leave(&m[0]);
+    core_group_row(w.co, g, &row);
+    assert_int_equal(row.in_flight, 0); /* nobody has them */
     peer_fini(&m[0]);
     peer_fini(&m[1]);
     world_fini(&w);
