@@ -476,7 +476,8 @@ enum { WEIR_CANCELLED = 0, WEIR_DELIVERED = 1, WEIR_NOT_SCHEDULED = 2 };
 WEIR_API weir_error weir_schedule_cancel(weir *w, const char *topic, const char *const *ids,
                                          size_t n, int *status, int timeout_ms);
 typedef struct weir_scheduled {
-    const char *id; /**< of a batch; its messages are id.0 ... id.(messages - 1) */
+    const char *id; /**< of a batch; its messages are id.0, id.1 ... in the order sent; the numbers
+                        of cancelled ones stay free */
     int32_t partition;
     int64_t due_ms;
     uint32_t messages, bytes;
