@@ -34,7 +34,7 @@ FAULTS ?=
 check-faults: deps build ## break a real server in every way we know; PLAN=quick (minutes) or full (hours, resumable)
 	@$(call build,release)
 	@$(call build,killpoints)
-	@tests/faults/run.py --bin-dir build/release/bin --build killpoints=build/killpoints/bin --plan $(PLAN) $(FAULTS)
+	@python3 tests/faults/run.py --bin-dir build/release/bin --build killpoints=build/killpoints/bin --plan $(PLAN) $(FAULTS)
 
 dev: deps build ## debug build, warnings are errors
 	@$(call build,dev)

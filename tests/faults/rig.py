@@ -297,9 +297,11 @@ class Rig:
         return c
 
     def usual_load(self, producers=4, rate=2500, members=2, workers=2, readers=1, level="durable", **options):
-        """Producers at a steady rate, a log group, a queue group, a reader and an observer."""
-        for _ in range(producers):
-            self.client("produce", rate=rate, level=level, **options)
+        """Producers at a steady rate, a log group, a queue group, a reader and an observer. Every other
+        producer is impatient: it gives up on answers soon, so that there are unknown outcomes."""
+        for i in range(producers):
+            self.client("produce", rate=rate, level=level, **({"handle": "send_timeout_ms=150"} if i % 2 else {}),
+                        **options)
         for _ in range(members):
             self.client("member", group="log")
         for _ in range(workers):
