@@ -41,24 +41,6 @@ static int by_place(const void *a, const void *b)
 
 /* ---------------------------------------------------------------- acknowledged, and again */
 
-/* True when a seek of the group may have brought the message back. */
-static bool sought(const struct check *c, const struct act *ack, const struct act *again)
-{
-    for (size_t i = 0; i < c->n_asks; i++) {
-        const struct ask *a = &c->asks[i];
-        const struct hist_event *e = a->ask;
-        if (e->kind == HIST_SEEK && e->group == ack->group && e->at_ns < again->at &&
-            !(a->answer && a->answer->outcome == HIST_FAIL) &&
-            (!a->answer || a->answer->outcome != HIST_OK ||
-             a->answer->at_ns > c->asks[ack->ask].ask->at_ns) &&
-            (e->topic == 0 || e->topic == again->e->topic) &&
-            (e->partition < 0 || e->partition == again->e->partition)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The deliveries and acknowledgements of one message to one group. */
 static void judge_message(struct check *c, const struct act *a, size_t n)
 {
@@ -82,7 +64,7 @@ static void judge_message(struct check *c, const struct act *a, size_t n)
         const bool more = mine && a[i].e->extra > mine->extra;
         if (!later_member && !same_member && !more) {
             c->f.late_deliveries++;
-        } else if (!sought(c, ack, &a[i])) {
+        } else if (!index_sought(c, a[i].group, a[i].part, c->asks[ack->ask].ask->at_ns, a[i].at)) {
             const struct found v = {.what = CHECK_ACKED_AGAIN,
                                     .msg = index_message(c, a[i].e->producer, a[i].e->counter),
                                     .part = a[i].part,
@@ -129,13 +111,15 @@ static int64_t known_end(const struct check *c, uint32_t part, int64_t at)
 }
 
 /* The acts of one group and partition against the final read. */
-static void judge_coverage(struct check *c, const struct act *a, size_t n,
+static void judge_coverage(struct check *c, uint32_t part, const struct act *a, size_t n,
                            const struct hist_event *drained)
 {
-    const uint32_t part = a->part;
     const struct part *p = &c->parts[part];
     const int64_t end = p->complete ? known_end(c, part, drained->at_ns) : -1;
     size_t at = 0;
+    if (index_sought(c, drained->group, part, INT64_MIN, INT64_MAX)) {
+        return;
+    }
     for (uint32_t i = p->pass[0].from; i < p->pass[0].to; i++) {
         const struct final *f = &c->finals[0][i];
         if (f->offset >= end) {
@@ -150,6 +134,31 @@ static void judge_coverage(struct check *c, const struct act *a, size_t n,
             report(c, &v, "group %u: offset %lld was never delivered", drained->group,
                    (long long)f->offset);
         }
+    }
+}
+
+/* All acts of one group: a drained one had every partition of every topic that it had to do with.
+ */
+static void judge_group(struct check *c, const struct act *a, size_t n)
+{
+    const struct hist_event *drained = find_drained(c, a->group);
+    bool topics[256] = {false};
+    size_t from = 0;
+    if (!drained) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        topics[c->parts[a[i].part].topic] = true;
+    }
+    for (uint32_t part = 0; part < c->n_parts; part++) {
+        size_t to = from;
+        while (to < n && a[to].part == part) {
+            to++;
+        }
+        if (topics[c->parts[part].topic]) {
+            judge_coverage(c, part, a + from, to - from, drained);
+        }
+        from = to;
     }
 }
 
@@ -186,7 +195,7 @@ static void gather_file(const struct check *c, uint32_t file, struct acts *to)
     }
 }
 
-static void gather(const struct check *c, struct acts *to)
+static void gather(struct check *c, struct acts *to)
 {
     size_t room = 0;
     for (size_t i = 0; i < c->n_files; i++) {
@@ -205,6 +214,7 @@ static void gather(const struct check *c, struct acts *to)
     for (size_t i = 0; i < to->n; i++) {
         to->v[n] = to->v[i];
         n += to->v[i].part != NONE && to->v[i].group;
+        c->f.delivered += to->v[i].e->kind == HIST_DELIVERED;
     }
     to->n = n;
     qsort(to->v, to->n, sizeof(*to->v), by_place);
@@ -213,27 +223,21 @@ static void gather(const struct check *c, struct acts *to)
 void judge_queue(struct check *c)
 {
     struct acts all = {0};
-    size_t place = 0, part = 0;
+    size_t place = 0, group = 0;
     gather(c, &all);
     for (size_t i = 1; i <= all.n; i++) {
         const struct act *a = i < all.n ? &all.v[i] : NULL;
-        const bool new_part = !a || a->group != a[-1].group || a->part != a[-1].part;
-        if (new_part || a->offset != a[-1].offset) {
+        const bool new_group = !a || a->group != a[-1].group;
+        if (new_group || a->part != a[-1].part || a->offset != a[-1].offset) {
             if (all.v[place].offset >= 0) {
                 judge_message(c, &all.v[place], i - place);
             }
             place = i;
         }
-        if (new_part) {
-            const struct hist_event *d = find_drained(c, all.v[part].group);
-            if (d) {
-                judge_coverage(c, &all.v[part], i - part, d);
-            }
-            part = i;
+        if (new_group) {
+            judge_group(c, &all.v[group], i - group);
+            group = i;
         }
-    }
-    for (size_t i = 0; i < all.n; i++) {
-        c->f.delivered += all.v[i].type == ACT_DELIVERED;
     }
     free(all.v);
 }

@@ -111,6 +111,8 @@ struct check {
     size_t n_finals[PASSES];
     struct ask *asks; /* by file, op */
     size_t n_asks;
+    uint32_t *seeks; /* of the asks, those that are seeks and did not fail */
+    size_t n_seeks;
     const struct hist_event **director; /* all events of directors, by time */
     size_t n_director;
 
@@ -131,6 +133,8 @@ uint32_t index_part(const struct check *c, uint8_t topic, int32_t partition);
 uint32_t index_message(const struct check *c, uint32_t producer, uint64_t counter);
 /** The file an event lies in. */
 uint32_t index_file(const struct check *c, const struct hist_event *e);
+/** True when a seek of the group may have moved the partition between `from` and `to`. */
+bool index_sought(const struct check *c, uint32_t group, uint32_t part, int64_t from, int64_t to);
 /** The question an answer belongs to; NULL = none. */
 struct ask *index_ask(const struct check *c, uint32_t file, uint64_t op);
 /** First message at or after offset in a pass of the final read; NULL = none. */

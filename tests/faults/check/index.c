@@ -85,6 +85,21 @@ struct ask *index_ask(const struct check *c, uint32_t file, uint64_t op)
                                                                                    : NULL;
 }
 
+bool index_sought(const struct check *c, uint32_t group, uint32_t part, int64_t from, int64_t to)
+{
+    for (size_t i = 0; i < c->n_seeks; i++) {
+        const struct ask *a = &c->asks[c->seeks[i]];
+        const struct hist_event *e = a->ask;
+        const bool ended = a->answer && a->answer->outcome == HIST_OK && a->answer->at_ns < from;
+        if (e->group == group && e->at_ns < to && !ended &&
+            (e->topic == 0 || e->topic == c->parts[part].topic) &&
+            (e->partition < 0 || e->partition == c->parts[part].partition)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const struct final *index_final(const struct check *c, uint32_t part, int pass, int64_t offset)
 {
     const struct range *r = &c->parts[part].pass[pass];
@@ -386,6 +401,21 @@ static bool tie_answers(struct check *c)
     return ok;
 }
 
+static void find_seeks(struct check *c)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_asks; i++) {
+        n += c->asks[i].ask->kind == HIST_SEEK;
+    }
+    c->seeks = check_alloc(n, sizeof(*c->seeks));
+    for (uint32_t i = 0; i < c->n_asks; i++) {
+        const struct ask *a = &c->asks[i];
+        if (a->ask->kind == HIST_SEEK && !(a->answer && a->answer->outcome == HIST_FAIL)) {
+            c->seeks[c->n_seeks++] = i;
+        }
+    }
+}
+
 /* Sorts what was seen, and takes the final read out of it. */
 static bool tie_seen(struct check *c)
 {
@@ -431,5 +461,9 @@ bool index_build(struct check *c)
     }
     fill(c, &n);
     sort_if_needed(c->director, c->n_director, sizeof(const struct hist_event *), by_time);
-    return tie_messages(c) && tie_answers(c) && tie_seen(c);
+    if (!tie_messages(c) || !tie_answers(c) || !tie_seen(c)) {
+        return false;
+    }
+    find_seeks(c);
+    return true;
 }

@@ -60,6 +60,7 @@ void check_free(struct check *c)
     free(c->producers);
     free(c->seen);
     free(c->asks);
+    free(c->seeks);
     free(c->director);
     free(c->kept);
     free(c);

@@ -272,12 +272,9 @@ static void add(struct points *to, struct point p)
     to->p[to->n++] = p;
 }
 
-/* A seek of one partition, or of all of a topic, or of all. One that failed did nothing. */
+/* A seek of one partition, or of all of a topic, or of all. */
 static void add_seek(const struct check *c, struct points *to, const struct ask *a, uint32_t index)
 {
-    if (a->answer && a->answer->outcome == HIST_FAIL) {
-        return;
-    }
     for (uint32_t part = 0; part < c->n_parts; part++) {
         const struct hist_event *e = a->ask;
         if ((e->partition >= 0 && c->parts[part].partition != e->partition) ||
@@ -408,11 +405,12 @@ void judge_log(struct check *c)
         if (a->ask->kind == HIST_COMMIT) {
             c->f.commits += a->answer && a->answer->outcome == HIST_OK;
             add_commit(c, &all, a, i);
-        } else if (a->ask->kind == HIST_SEEK) {
-            add_seek(c, &all, a, i);
-        } else {
+        } else if (a->ask->kind == HIST_SETTLE) {
             c->f.settles += a->answer && a->answer->outcome == HIST_OK;
         }
+    }
+    for (size_t i = 0; i < c->n_seeks; i++) {
+        add_seek(c, &all, &c->asks[c->seeks[i]], c->seeks[i]);
     }
     add_others(c, &all, &questions);
     point_sort(all.p, all.n);

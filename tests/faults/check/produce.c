@@ -9,7 +9,6 @@
 
 #include <stdlib.h>
 
-enum { DELAY_ROUNDING_NS = 2000000 };
 static const int64_t delay_patience_ns = INT64_C(10000000000);
 
 static bool is_delayed(const struct message *m)
@@ -48,21 +47,27 @@ static void judge_first_place(struct check *c, const struct seen *s, const struc
     }
 }
 
+/* The broker counts whole milliseconds, of a clock that may be corrected by a thousandth. */
+static int64_t slack_of(const struct message *m)
+{
+    return 2000000 + ((int64_t)m->send->generation - m->send->at_ns) / 1000;
+}
+
 static void judge_place(struct check *c, const struct seen *s)
 {
     struct message *m = &c->messages[s->msg];
     struct found v = {.msg = s->msg, .part = s->part, .ev = {s->e, m->send}};
+    const int64_t due = (int64_t)m->send->generation;
     if (s->at < m->send->at_ns && !m->early) {
         m->early = true;
         v.what = CHECK_NEVER_SENT;
         report(c, &v, "%u:%llu was seen before it was sent", s->e->producer,
                (unsigned long long)s->e->counter);
-    } else if (s->at + DELAY_ROUNDING_NS < (int64_t)m->send->generation && !m->early) {
+    } else if (due && s->at + slack_of(m) < due && !m->early) {
         m->early = true;
         v.what = CHECK_EARLY;
         report(c, &v, "%u:%llu was seen %lld ms before its time", s->e->producer,
-               (unsigned long long)s->e->counter,
-               (long long)((int64_t)m->send->generation - s->at) / 1000000);
+               (unsigned long long)s->e->counter, (long long)(due - s->at) / 1000000);
     }
     if (!m->seen) {
         m->seen = s->e;

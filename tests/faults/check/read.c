@@ -79,6 +79,12 @@ static void add_watermark(struct point *p, size_t *n, const struct hist_event *e
     *n += 2;
 }
 
+/* When the client began; that event is not among `events`. */
+static int64_t begin_of(const struct hist_file *h)
+{
+    return h->events[-1].at_ns;
+}
+
 static int64_t told(const struct hist_event *e)
 {
     return e->kind == HIST_FINAL_RANGE ? (int64_t)e->counter : e->offset;
@@ -125,7 +131,7 @@ static void judge_watermarks(struct check *c)
                 }
                 room += !fill;
                 if (fill) {
-                    add_watermark(p, &n, e, part, range ? h->events[0].at_ns : (int64_t)e->counter);
+                    add_watermark(p, &n, e, part, range ? begin_of(h) : (int64_t)e->counter);
                     c->f.watermarks += !range;
                 }
             }
