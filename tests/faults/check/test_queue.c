@@ -1,0 +1,303 @@
+/* Groups in queue mode (A7), groups that were drained, and probes (A10). */
+#include "tests/faults/check/tests.h"
+#include "tests/faults/check/world.h"
+
+enum { ACK = 0, NACK = 1, RELEASE = 2 };
+
+static void worked_off(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 4, 0);
+    join(w, W1);
+    join(w, W2);
+    for (int64_t o = 0; o < 4; o++) {
+        deliver(w, o % 2 ? W1 : W2, 0, o, 1);
+        settle(w, o % 2 ? W1 : W2, 0, o, ACK, HIST_OK);
+    }
+    w->last_group = QUEUE_GROUP;
+    world_clean(w);
+    assert_int_equal(check_figures(w->c)->settles, 4);
+}
+
+static void nacked_and_delivered_again(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 1, 0);
+    join(w, W1);
+    join(w, W2);
+    deliver(w, W1, 0, 0, 1);
+    settle(w, W1, 0, 0, NACK, HIST_OK);
+    deliver(w, W2, 0, 0, 2);
+    settle(w, W2, 0, 0, RELEASE, HIST_OK);
+    deliver(w, W1, 0, 0, 2);
+    settle(w, W1, 0, 0, ACK, HIST_OK);
+    world_clean(w);
+}
+
+static void ack_unknown_and_delivered_again(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 1, 0);
+    join(w, W1);
+    join(w, W2);
+    deliver(w, W1, 0, 0, 1);
+    settle(w, W1, 0, 0, ACK, HIST_UNKNOWN);
+    deliver(w, W2, 0, 0, 2);
+    settle(w, W2, 0, 0, ACK, HIST_OK);
+    world_clean(w);
+}
+
+static void ack_refused_and_delivered_again(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 1, 0);
+    join(w, W1);
+    join(w, W2);
+    deliver(w, W1, 0, 0, 1);
+    settle(w, W1, 0, 0, ACK, HIST_FAIL);
+    deliver(w, W2, 0, 0, 2);
+    world_clean(w);
+}
+
+static void acked_and_again_to_the_same(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 1, 0);
+    join(w, W1);
+    deliver(w, W1, 0, 0, 1);
+    settle(w, W1, 0, 0, ACK, HIST_OK);
+    deliver(w, W1, 0, 0, 1);
+    world_wants(w, CHECK_ACKED_AGAIN);
+}
+
+static void acked_and_again_with_a_higher_count(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 1, 0);
+    join(w, W1);
+    join(w, W2);
+    deliver(w, W1, 0, 0, 1);
+    settle(w, W1, 0, 0, ACK, HIST_OK);
+    deliver(w, W2, 0, 0, 2);
+    world_wants(w, CHECK_ACKED_AGAIN);
+}
+
+static void acked_and_again_to_one_who_joined_later(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 1, 0);
+    join(w, W1);
+    deliver(w, W1, 0, 0, 1);
+    settle(w, W1, 0, 0, ACK, HIST_OK);
+    join(w, W2);
+    deliver(w, W2, 0, 0, 1);
+    world_wants(w, CHECK_ACKED_AGAIN);
+}
+
+static void a_zombie_hands_out_what_it_had(void **state)
+{
+    struct world *w = *state;
+    /* W2 had it first and slept until its lease was over */
+    fill(w, 1, 1, 0);
+    join(w, W1);
+    join(w, W2);
+    deliver(w, W1, 0, 0, 2);
+    settle(w, W1, 0, 0, ACK, HIST_OK);
+    deliver(w, W2, 0, 0, 1);
+    settle(w, W2, 0, 0, ACK, HIST_FAIL);
+    world_clean(w);
+    assert_int_equal(check_figures(w->c)->late_deliveries, 1);
+}
+
+static void acked_by_one_group_delivered_to_another(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 1, 0);
+    join(w, W1);
+    deliver(w, W1, 0, 0, 1);
+    settle(w, W1, 0, 0, ACK, HIST_OK);
+    join(w, M1);
+    gained(w, M1, 0, 0, 1);
+    deliver(w, M1, 0, 0, 1);
+    world_clean(w);
+}
+
+static void acked_sought_and_again(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 1, 0);
+    join(w, W1);
+    deliver(w, W1, 0, 0, 1);
+    settle(w, W1, 0, 0, ACK, HIST_OK);
+    seek(w, QUEUE_GROUP, 0, 0, HIST_OK);
+    deliver(w, W1, 0, 0, 1);
+    world_clean(w);
+}
+
+static void sought_acked_and_again(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 1, 0);
+    join(w, W1);
+    seek(w, QUEUE_GROUP, 0, 0, HIST_OK);
+    deliver(w, W1, 0, 0, 1);
+    settle(w, W1, 0, 0, ACK, HIST_OK);
+    deliver(w, W1, 0, 0, 1);
+    world_wants(w, CHECK_ACKED_AGAIN);
+}
+
+/* ---------------------------------------------------------------- drained */
+
+static void never_delivered(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 4, 0);
+    join(w, W1);
+    deliver_all(w, W1, 0, 0, 2);
+    deliver(w, W1, 0, 3, 1);
+    w->last_group = QUEUE_GROUP;
+    world_wants(w, CHECK_UNDELIVERED);
+}
+
+static void a_whole_partition_never_delivered(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 2, 0);
+    fill(w, 3, 1, 1);
+    join(w, W1);
+    deliver_all(w, W1, 0, 0, 2);
+    w->last_group = QUEUE_GROUP;
+    world_wants(w, CHECK_UNDELIVERED);
+}
+
+static void not_drained_and_not_delivered(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 4, 0);
+    join(w, W1);
+    deliver_all(w, W1, 0, 0, 2);
+    w->last_group = LOG_GROUP; /* the other group is drained, and has no part in the topic */
+    world_clean(w);
+}
+
+static void below_the_start_and_not_delivered(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 4, 0);
+    join(w, W1);
+    deliver_all(w, W1, 0, 2, 4);
+    w->log[0].start = 2;
+    w->last_group = QUEUE_GROUP;
+    world_clean(w);
+}
+
+static void sought_past_and_not_delivered(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 4, 0);
+    seek(w, QUEUE_GROUP, 0, 3, HIST_OK);
+    join(w, W1);
+    deliver_all(w, W1, 0, 3, 4);
+    w->last_group = QUEUE_GROUP;
+    world_clean(w);
+}
+
+static void came_in_after_the_group_was_drained(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 2, 0);
+    join(w, W1);
+    deliver_all(w, W1, 0, 0, 2);
+    struct hist_event e = {
+        .kind = HIST_UNSEEN, .partition = -1, .offset = -1, .group = QUEUE_GROUP};
+    world_add(w, DI, e);
+    fill(w, 3, 2, 0);
+    world_clean(w);
+}
+
+static void unseen(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 2, 0);
+    struct hist_event e = {
+        .kind = HIST_UNSEEN, .partition = -1, .offset = -1, .group = QUEUE_GROUP, .counter = 2};
+    world_add(w, DI, e);
+    world_wants(w, CHECK_UNSEEN);
+}
+
+/* ---------------------------------------------------------------- probes */
+
+static void probe(struct world *w, uint64_t what, uint32_t ms, enum hist_outcome outcome)
+{
+    struct hist_event e = {.kind = HIST_PROBE,
+                           .outcome = (uint8_t)outcome,
+                           .partition = -1,
+                           .offset = -1,
+                           .counter = what,
+                           .extra = ms};
+    world_add(w, DI, e);
+}
+
+static void probe_just_in_time(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 2, 0);
+    probe(w, HIST_PROBE_JOIN, 10000, HIST_OK);
+    world_clean(w);
+    assert_int_equal(check_figures(w->c)->slowest_probe_ms, 10000);
+}
+
+static void probe_too_slow(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 2, 0);
+    probe(w, HIST_PROBE_FETCH, 10001, HIST_OK);
+    world_wants(w, CHECK_PROBE);
+}
+
+static void probe_failed(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 2, 0);
+    probe(w, HIST_PROBE_PRODUCE, 5, HIST_FAIL);
+    world_wants(w, CHECK_PROBE);
+}
+
+static void probe_unknown(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 2, 0);
+    probe(w, HIST_PROBE_JOIN, 5, HIST_UNKNOWN);
+    world_wants(w, CHECK_PROBE);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+
+int test_queue(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(worked_off),
+        T(nacked_and_delivered_again),
+        T(ack_unknown_and_delivered_again),
+        T(ack_refused_and_delivered_again),
+        T(acked_and_again_to_the_same),
+        T(acked_and_again_with_a_higher_count),
+        T(acked_and_again_to_one_who_joined_later),
+        T(a_zombie_hands_out_what_it_had),
+        T(acked_by_one_group_delivered_to_another),
+        T(acked_sought_and_again),
+        T(sought_acked_and_again),
+        T(never_delivered),
+        T(a_whole_partition_never_delivered),
+        T(not_drained_and_not_delivered),
+        T(below_the_start_and_not_delivered),
+        T(sought_past_and_not_delivered),
+        T(came_in_after_the_group_was_drained),
+        T(unseen),
+        T(probe_just_in_time),
+        T(probe_too_slow),
+        T(probe_failed),
+        T(probe_unknown),
+    };
+    return cmocka_run_group_tests_name("queue groups", tests, 0, 0);
+}
