@@ -180,7 +180,9 @@ static int by_point(const void *a, const void *b)
 
 void point_sort(struct point *p, size_t n)
 {
-    qsort(p, n, sizeof(*p), by_point);
+    if (n) { /* p may be NULL */
+        qsort(p, n, sizeof(*p), by_point);
+    }
 }
 
 /* Most arrays are nearly always in order already. */
