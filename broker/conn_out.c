@@ -13,6 +13,7 @@
 #include "broker/members.h"
 #include "broker/server.h"
 #include "broker/session.h"
+#include "proto/killpoint.h"
 
 enum {
     MAX_IOV = 64,
@@ -166,6 +167,8 @@ static bool send_queue(struct conn *c)
 
     while (conn_queued(c) > 0 && turn < WRITE_TURN_BYTES) {
         struct msghdr m = {.msg_iov = iov, .msg_iovlen = gather(c, iov)};
+
+        WEIR_KILLPOINT(send_before);
         ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
 
         if (n < 0 && errno == EINTR) {
@@ -178,6 +181,7 @@ static bool send_queue(struct conn *c)
         if (n < 0) {
             break;
         }
+        WEIR_KILLPOINT(send_after);
         consume(c, (size_t)n);
         turn += (size_t)n;
     }

@@ -19,6 +19,7 @@
 #include "broker/members.h"
 #include "broker/notify.h"
 #include "broker/session.h"
+#include "proto/killpoint.h"
 #include "proto/limits.h"
 #include "proto/msg.h"
 #include "storage/store_mem.h"
@@ -260,6 +261,7 @@ static void on_drained(struct ev_loop *loop, ev_timer *w, int events)
     (void)events;
     log_line(&srv->log, LOG_INFO, "server", core_idle(srv->core) ? "drained" : "drain_timeout",
              "connections=%u", srv->n_conns);
+    WEIR_KILLPOINT(stop_drained);
     leave(srv, EXIT_CODE_OK);
 }
 
@@ -414,10 +416,12 @@ enum werr server_open(struct server *srv, const struct config *conf, struct werr
         rc = open_core(srv, e);
     }
     if (rc == WERR_OK) {
+        WEIR_KILLPOINT(start_core);
         srv->exit_code = EXIT_CODE_UNAVAILABLE;
         rc = listeners_open(&srv->listeners, srv, e);
     }
     if (rc == WERR_OK) {
+        WEIR_KILLPOINT(start_listening);
         srv->exit_code = EXIT_CODE_OK;
     }
     return rc;
@@ -463,6 +467,7 @@ static void close_core(struct server *srv)
         seats_close(c);
     }
     store_close(srv->st);
+    WEIR_KILLPOINT(stop_closed);
     core_close(srv->core);
     flush_all(srv);
     while ((c = TAILQ_FIRST(&srv->conns)) != NULL) {

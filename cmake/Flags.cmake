@@ -38,5 +38,8 @@ endif()
 if(WEIR_BUG)
     target_compile_definitions(weir_flags INTERFACE WEIR_BUG_${WEIR_BUG}=1)
 endif()
+if(WEIR_KILLPOINTS)
+    target_compile_definitions(weir_flags INTERFACE WEIR_KILLPOINTS=1)
+endif()
 # Release keeps our assertions: WEIR_ASSERT never depends on NDEBUG.
 set(CMAKE_C_FLAGS_RELEASE "-O2")

@@ -28,6 +28,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proto/killpoint.h"
 #include "storage/alloc.h"
 #include "storage/clock.h"
 #include "storage/rep.h"
@@ -81,9 +82,11 @@ static enum werr sync_wal(const struct clog_rocks *cr)
 {
     int rc;
 
+    WEIR_KILLPOINT(wal_sync_before);
     do {
         rc = fdatasync(cr->wal_fd);
     } while (rc != 0 && errno == EINTR);
+    WEIR_KILLPOINT(wal_sync_after);
     return rc == 0 ? WERR_OK : WERR_INDETERMINATE;
 }
 
@@ -170,7 +173,9 @@ static enum werr write_record(struct clog_rocks *cr, struct slice rec, struct we
     rocksdb_writebatch_t *wb = rocksdb_writebatch_create_from((const char *)rec.p, rec.n);
     char *msg = NULL;
 
+    WEIR_KILLPOINT(wal_write_before);
     rocksdb_write(cr->rk->db, cr->write_options, wb, &msg);
+    WEIR_KILLPOINT(wal_write_after);
     rocksdb_writebatch_destroy(wb);
     return rocks_error(msg, "write", e);
 }
@@ -201,6 +206,7 @@ static enum werr arm(struct clog_rocks *cr, const char *newest, struct werror *e
     int fd, old_fd;
     enum werr rc;
 
+    WEIR_KILLPOINT(wal_switch_before);
     rocksdb_flush_wal(cr->rk->db, 1, &msg);
     rc = rocks_error(msg, "sync", e);
     if (rc != WERR_OK) {
@@ -228,6 +234,7 @@ static enum werr arm(struct clog_rocks *cr, const char *newest, struct werror *e
     }
     snprintf(cr->wal_name, sizeof cr->wal_name, "%s", newest);
     cr->rk->wal_switched = false;
+    WEIR_KILLPOINT(wal_switch_after);
     return WERR_OK;
 }
 

@@ -16,6 +16,7 @@
 
 #include <stdlib.h>
 
+#include "proto/killpoint.h"
 #include "storage/alloc.h"
 #include "storage/upkeep.h"
 
@@ -96,6 +97,7 @@ static bool advance(struct commit *c)
         }
         if (g->rc == WERR_OK) {
             group_durable(c, g);
+            WEIR_KILLPOINT(txn_durable);
         } else {
             c->skipped = true;
         }

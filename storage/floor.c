@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "proto/crc32c.h"
+#include "proto/killpoint.h"
 
 /* Layout: docs/STORAGE_FORMAT.md, "floor". */
 enum {
@@ -176,9 +177,11 @@ static enum werr write_all(int fd, struct slice s, const char *path, struct werr
         }
         done += (size_t)n;
     }
+    WEIR_KILLPOINT(floor_written);
     if (ftruncate(fd, (off_t)s.n) != 0 || fdatasync(fd) != 0) {
         return sys_error(e, "sync", path);
     }
+    WEIR_KILLPOINT(floor_synced);
     return WERR_OK;
 }
 
@@ -204,9 +207,12 @@ enum werr floor_save(const char *dir, const struct kv_floor *f, struct werror *e
         rc = sys_error(e, "open", path);
         goto out;
     }
+    WEIR_KILLPOINT(floor_opened);
     rc = write_all(fd, buf_slice(&b), path, e);
     if (rc == WERR_OK && fresh) {
+        WEIR_KILLPOINT(floor_dir_before);
         rc = sync_dir(dir, e);
+        WEIR_KILLPOINT(floor_dir_after);
     }
 out:
     if (fd >= 0) {

@@ -14,6 +14,7 @@
  */
 #include "storage/gc.h"
 
+#include "proto/killpoint.h"
 #include "storage/alloc.h"
 #include "storage/store_priv.h"
 
@@ -42,12 +43,14 @@ static void run_free(struct job *job)
     struct free_job *j = (struct free_job *)(void *)job;
     struct kv *kv = j->st->kv;
     struct meta_key lo = log_meta_key(j->bucket, 0, 0), hi = log_bucket_end(j->bucket);
+    WEIR_KILLPOINT(bucket_files_before);
     for (int t = 0; t < TABLE_COUNT && j->rc == WERR_OK; t++) {
         if (table_is_log((enum store_table)t)) {
             j->rc =
                 kv->ops->reclaim(kv, (enum store_table)t, key_slice(&lo), key_slice(&hi), &j->err);
         }
     }
+    WEIR_KILLPOINT(bucket_files_after);
 }
 
 static void done_free(struct job *job)
@@ -337,6 +340,7 @@ static void on_moved(void *arg, enum store_stage stage, enum werr rc, const stru
         move_free(&st->gc);
         return;
     }
+    WEIR_KILLPOINT(bucket_moved);
     st->gc.moved_bytes += m->data->n;
     blob_unref(m->data);
     m->data = NULL;
@@ -369,6 +373,7 @@ static void done_chunk(struct job *job)
     }
     m->in_flight = true;
     m->to_bucket = st->ix.active;
+    WEIR_KILLPOINT(bucket_move);
     store_submit(st, t, STORE_LAZY, false, on_moved, st);
 }
 
@@ -471,6 +476,7 @@ static void on_cleared(void *arg, enum store_stage stage, enum werr rc, const st
     }
     g->n_dropped = kept;
     if (rc == WERR_OK) {
+        WEIR_KILLPOINT(bucket_cleared);
         free_dropped(st);
     }
 }

@@ -12,6 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "proto/killpoint.h"
 #include "storage/alloc.h"
 #include "storage/rocks.h"
 
@@ -148,12 +149,15 @@ static enum werr bucket_end(struct kv *k, struct werror *e)
     enum werr rc = WERR_OK;
 
     rk->wal_switched = true;
+    WEIR_KILLPOINT(bucket_end_before);
     for (int t = TABLE_COUNT - 1; t >= 0 && rc == WERR_OK; t--) {
         char *msg = NULL;
 
         rocksdb_flush_cf(rk->db, rk->flush_options, rk->cf[t], &msg);
         rc = rocks_error(msg, "flush", e);
+        WEIR_KILLPOINT(bucket_end_between);
     }
+    WEIR_KILLPOINT(bucket_end_after);
     return rc;
 }
 
@@ -341,12 +345,15 @@ static enum werr floor_write(struct kv *k, const struct kv_floor *f, struct werr
     uint64_t unused;
     enum werr rc;
 
+    WEIR_KILLPOINT(floor_begin);
     rocks_newest_wal(rk->dir, full.wal_name, sizeof full.wal_name, &unused);
     rocks_current(rk->dir, full.manifest_name, sizeof full.manifest_name);
     rc = synced_size(rk->dir, full.wal_name, &full.wal_synced_bytes, e);
+    WEIR_KILLPOINT(floor_wal_synced);
     if (rc == WERR_OK) {
         rc = synced_size(rk->dir, full.manifest_name, &full.manifest_bytes, e);
     }
+    WEIR_KILLPOINT(floor_manifest_synced);
     return rc == WERR_OK ? floor_save(rk->dir, &full, e) : rc;
 }
 

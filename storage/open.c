@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sys/random.h>
 
+#include "proto/killpoint.h"
 #include "storage/alloc.h"
 #include "storage/clock.h"
 #include "storage/load.h"
@@ -183,6 +184,7 @@ static enum werr start(struct store *st, const struct kv_floor *floor, struct we
     st->upkeep.floor_seq = floor != NULL ? floor->seq : 0;
     upkeep_look(&st->upkeep);
     enum werr rc = upkeep_floor(&st->upkeep, false, e);
+    WEIR_KILLPOINT(start_floored);
     if (rc == WERR_OK) {
         rc = workers_open(&st->readers, threads ? st->conf.readers : 0, e);
     }
@@ -211,6 +213,7 @@ enum werr front_open(struct store **out, struct kv *k, struct clog *l, enum fron
     conf_defaults(&st->conf);
     enum werr rc = load_store(&loaded, k, l, &st->conf, floor, e);
     if (rc == WERR_OK) {
+        WEIR_KILLPOINT(start_loaded);
         new_identity(&id, mode);
         if (!loaded.fresh) {
             id = loaded.id;
@@ -224,6 +227,7 @@ enum werr front_open(struct store **out, struct kv *k, struct clog *l, enum fron
         free(st);
         goto out;
     }
+    WEIR_KILLPOINT(start_epoch);
     adopt(st, &loaded);
     rc = start(st, floor, e);
     if (rc != WERR_OK) {

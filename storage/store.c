@@ -8,6 +8,7 @@
  * store_next_offset shows the durable end again.
  * Who owns what: the store owns kv, clog and all threads; txns from submit to completion.
  */
+#include "proto/killpoint.h"
 #include "storage/alloc.h"
 #include "storage/clock.h"
 #include "storage/scan.h"
@@ -448,6 +449,7 @@ void store_close(struct store *st)
     workers_close(&st->helper);
     drain(st);
     stop_threads(st, false);
+    WEIR_KILLPOINT(stop_closing);
     if (commit_health(&st->commit, NULL) == COMMIT_RUN &&
         upkeep_floor(&st->upkeep, true, &e) != WERR_OK && st->conf.log != NULL) {
         st->conf.log(st->conf.log_arg, "floor_failed", e.text);

@@ -25,6 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proto/killpoint.h"
 #include "storage/alloc.h"
 #include "storage/front.h"
 #include "storage/rocks.h"
@@ -216,14 +217,17 @@ enum werr store_open_rocks(struct store **out, const char *dir, const struct sto
     if (rc != WERR_OK) {
         return rc;
     }
+    WEIR_KILLPOINT(start_locked);
     rc = get_floor(&o, e);
     if (rc == WERR_OK || rc == WERR_DATA_LOSS) {
+        WEIR_KILLPOINT(start_floor_read);
         announce(&o);
         rc = open_guarded(&o, &rk, e);
     }
     if (rc == WERR_OK) {
         struct kv *kv = kv_rocks_new(rk);
 
+        WEIR_KILLPOINT(start_replayed);
         rk->lock_fd = lock_fd; /* released after the database is closed */
         lock_fd = -1;
         rc = front_open(out, kv, clog_rocks_new(rk), FRONT_THREADED, conf,

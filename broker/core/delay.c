@@ -23,6 +23,7 @@
 
 #include "broker/core/mem.h"
 #include "broker/core/moved.h"
+#include "proto/killpoint.h"
 
 enum { STATE_VERSION = 1, STATE_BYTES = 1 + 8 + 8 };
 enum { EPOCH_SHIFT = 40 }; /* of a sequence: epoch of the store above, counter below */
@@ -148,6 +149,7 @@ uint64_t delay_keep(struct core *co, struct part *pt, struct dedupe *dedupe, str
     }
     txn_put(g->txn, TABLE_DELAY, key_slice(&k), buf_slice(&row));
     buf_fini(&row);
+    WEIR_KILLPOINT(delay_kept);
     delay_count(dc, d->count);
     return sequence;
 }
@@ -290,6 +292,7 @@ static void left(struct waiter *w, enum werr rc, const struct werror *e)
         dc->cut_while_leaving = false;
     }
     if (rc == WERR_OK) {
+        WEIR_KILLPOINT(delay_durable);
         if (d->delivers) {
             count_late(co, d);
         }
@@ -337,6 +340,7 @@ static bool leave(struct delay_core *dc, struct delayed *d, size_t *bytes)
     d->leaving.run = left;
     dc->leaving++;
     flight_wait(co, &d->leaving);
+    WEIR_KILLPOINT(delay_entered);
     return true;
 }
 

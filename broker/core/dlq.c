@@ -19,6 +19,7 @@
 
 #include "broker/core/mem.h"
 #include "broker/core/queue_impl.h"
+#include "proto/killpoint.h"
 
 enum {
     MAX_READING = 16,   /* lanes that read at a time */
@@ -265,6 +266,7 @@ static void on_moved(struct waiter *w, enum werr rc, const struct werror *e)
         return;
     }
     if (rc == WERR_OK) {
+        WEIR_KILLPOINT(dead_durable);
         co->gstats.dlq_moved++;
         l->told = false;
     }
@@ -294,6 +296,7 @@ static void letter_move(struct letter *lt, struct gpart *gp, struct part *to,
     l->dl->run_letters++;
     (void)flight_append(co, to, b);
     queue_dead_moved(gp, lt->d->offset);
+    WEIR_KILLPOINT(dead_copied);
     lt->w.run = on_moved;
     flight_wait(co, &lt->w);
 }

@@ -17,6 +17,7 @@
 
 #include "broker/core/group_impl.h"
 #include "broker/core/mem.h"
+#include "proto/killpoint.h"
 
 enum { FLIGHT_BYTES = 4 << 20, FULL_RETRY_MS = 1000 };
 
@@ -69,6 +70,7 @@ static void answer_one(struct core *co, struct core_produce *rq, enum werr rc,
 {
     rq->next = NULL;
     if (rc == WERR_OK) {
+        WEIR_KILLPOINT(ack_before);
         rq->err = (struct werror){.code = WERR_OK};
     } else {
         if (e != NULL) {
@@ -268,7 +270,9 @@ static void flight_run(struct job *j, enum store_stage stage, enum werr rc, cons
         co->settling = false;
     }
     if (rc == WERR_OK) {
+        WEIR_KILLPOINT(hw_raise_before);
         make_visible(co, g);
+        WEIR_KILLPOINT(hw_raise_after);
     } else {
         rc = WERR_INDETERMINATE;
     }

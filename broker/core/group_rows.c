@@ -13,6 +13,7 @@
  */
 #include "broker/core/group_impl.h"
 #include "broker/core/mem.h"
+#include "proto/killpoint.h"
 #include "proto/mpwrite.h"
 
 static const int64_t FULL_RETRY_NS = 1000000000;
@@ -138,6 +139,7 @@ static void group_put(struct core_group *g, struct store_txn *t)
         abort();
     }
     txn_put(t, TABLE_META, key_slice(&k), buf_slice(&row));
+    WEIR_KILLPOINT(generation_row);
     buf_fini(&row);
     g->row_seen_ms = g->seen_ms;
 }
@@ -166,6 +168,7 @@ static void gpart_put(struct gpart *gp, struct store_txn *t)
         n += note_n;
     }
     txn_put(t, TABLE_META, key_slice(&k), slice_of(row, n));
+    WEIR_KILLPOINT(commit_row);
 }
 
 /* ---------------------------------------------------------------- what became of it */
@@ -183,12 +186,14 @@ static void part_durable(struct wrote_part *wp)
 {
     struct gpart *gp = wp->gp;
 
+    WEIR_KILLPOINT(commit_durable);
     gp->committed = wp->position;
     gp->committed_ms = wp->ms;
     free(gp->note);
     gp->note = wp->note;
     wp->note = NULL;
     if (gp->granting && gp->assign_epoch == wp->assign_epoch) {
+        WEIR_KILLPOINT(grant_before);
         gpart_granted(gp);
     }
     if (gp->owner != NULL) {
@@ -234,6 +239,7 @@ static void wrote_groups(struct wrote *w, enum werr rc)
         const struct wrote_group *wg = &w->groups[i];
         struct core_group *g = wg->g;
         if (rc == WERR_OK && wg->generation > g->durable_generation) {
+            WEIR_KILLPOINT(generation_durable);
             g->durable_generation = wg->generation;
         } else if (rc == WERR_STORAGE_FULL && !g->gone && !g->dirty) {
             g->dirty = true;

@@ -10,6 +10,7 @@
 
 #include "broker/core/core_impl.h"
 #include "broker/core/mem.h"
+#include "proto/killpoint.h"
 
 enum { PID_BLOCK = 4096, PID_LOW = 512, COUNTERS_VERSION = 2, NAMED_VERSION = 1 };
 enum { COUNTERS_V1_BYTES = 1 + 8 + 4 + 8 + 8, COUNTERS_BYTES = COUNTERS_V1_BYTES + 8 };
@@ -132,6 +133,7 @@ static void pid_run(struct job *j, enum store_stage stage, enum werr rc, const s
     if (stage != STORE_DONE) {
         return;
     }
+    WEIR_KILLPOINT(producer_durable);
     co->pids_asked = false;
     if (rc == WERR_OK && pj->limit > co->pid_durable) {
         co->pid_durable = pj->limit;

@@ -4,6 +4,7 @@
  */
 #include "broker/core/mem.h"
 #include "broker/core/queue_impl.h"
+#include "proto/killpoint.h"
 
 enum {
     ROW_VERSION = 1,
@@ -31,6 +32,7 @@ static void put_chunk(struct queue_part *qp, struct store_txn *t, struct chunk *
     }
     txn_put(t, TABLE_META, key_slice(&k), slice_of(row, sizeof row));
     c->stored = true;
+    WEIR_KILLPOINT(acked_row);
 }
 
 static void put_lease(struct queue_part *qp, struct store_txn *t, struct lease *l)
@@ -51,6 +53,7 @@ static void put_lease(struct queue_part *qp, struct store_txn *t, struct lease *
     }
     txn_put(t, TABLE_META, key_slice(&k), slice_of(row, LEASE_HEAD + 8 * words));
     l->stored = true;
+    WEIR_KILLPOINT(lease_row);
 }
 
 static void put_retry(struct queue_part *qp, struct store_txn *t, struct retry *r)
@@ -70,6 +73,7 @@ static void put_retry(struct queue_part *qp, struct store_txn *t, struct retry *
     }
     txn_put(t, TABLE_META, key_slice(&k), slice_of(row, RETRY_HEAD + n));
     r->stored = true;
+    WEIR_KILLPOINT(retry_row);
 }
 
 void queue_rows_delete(uint32_t part_id, uint64_t gid, struct store_txn *t)

@@ -4,6 +4,7 @@
  */
 #include "broker/core/mem.h"
 #include "broker/core/queue_impl.h"
+#include "proto/killpoint.h"
 
 enum { FULL_RETRY_MS = 1000, SPAN_MAX = 65536 };
 static const uint64_t NACK_MAX_MS = UINT64_C(12) * 3600 * 1000;
@@ -17,6 +18,7 @@ static void settle_end(struct waiter *w, enum werr rc, const struct werror *e)
 {
     struct core_settle_rq *rq = ((struct settle_wait *)(void *)w)->rq;
 
+    WEIR_KILLPOINT(settle_before);
     free(w);
     if (rc != WERR_OK) {
         werror_set(&rq->err, rc, "%s", e != NULL ? e->text : werr_text(rc));

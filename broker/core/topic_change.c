@@ -14,6 +14,7 @@
 #include "broker/core/group_impl.h"
 #include "broker/core/mem.h"
 #include "broker/core/slots.h"
+#include "proto/killpoint.h"
 
 struct change {
     struct job job;
@@ -85,6 +86,7 @@ static void change_apply(struct core *co, struct change *ch, bool ok)
     t->change = NULL;
     switch (ch->verb) {
     case CORE_TOPIC_CREATE:
+        WEIR_KILLPOINT(topic_create_after);
         if (ok) {
             hide(co, t, false);
             groups_topic_changed(co, t);
@@ -97,6 +99,7 @@ static void change_apply(struct core *co, struct change *ch, bool ok)
         }
         return;
     case CORE_TOPIC_DELETE:
+        WEIR_KILLPOINT(topic_delete_after);
         hide(co, t, ok);
         t->deleting = false;
         for (uint32_t p = 0; !ok && p < t->n_parts; p++) {
@@ -247,6 +250,7 @@ static enum werr start_create(struct core *co, struct change *ch)
     struct store_txn *txn = store_txn_new(co->st);
     put_row(ch, txn);
     counters_put(co, txn);
+    WEIR_KILLPOINT(topic_create_before);
     change_submit(co, ch, txn);
     return WERR_AGAIN;
 }
@@ -309,6 +313,7 @@ static enum werr start_delete(struct core *co, struct change *ch, struct core_to
     }
     groups_topic_rows_delete(co, t, txn);
     txn_delete(txn, TABLE_META, key_slice(&row));
+    WEIR_KILLPOINT(topic_delete_before);
     change_submit(co, ch, txn);
     return WERR_AGAIN;
 }
