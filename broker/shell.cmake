@@ -11,3 +11,10 @@ add_executable(weir-server main.c)
 target_link_libraries(weir-server PRIVATE weir_flags weir_shell weir_core weir_storage weir_proto
     weir_storage_lib weir_proto_lib ev::ev)
 install(TARGETS weir-server RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+
+# Looks at a stopped store.
+add_executable(weir-dump dump/main.c dump/dump.c dump/walk.c dump/check_meta.c dump/show.c clock.c)
+target_include_directories(weir-dump PRIVATE ${UTHASH_INCLUDE_DIR})
+target_link_libraries(weir-dump PRIVATE weir_flags weir_core weir_storage weir_proto weir_storage_lib
+    weir_proto_lib)
+install(TARGETS weir-dump RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "proto/killpoint.h"
@@ -39,6 +40,7 @@ enum {
     BEST_GROUP_BYTES = 1 << 20,
     MAX_RECORD_BYTES = 4 << 20,
     INLINE_BYTES = 256 << 10,
+    SPARE_BYTES = 1 << 20, /* of the disk: less than that counts as full */
 };
 /* Records that nobody waits for share a sync; 100 ms are allowed. Moving survivors goes by steps of
  * one such record, so the wait bounds how fast space comes back. */
@@ -275,6 +277,18 @@ static bool went_to_wal(struct clog_rocks *cr, size_t n)
     return grew;
 }
 
+/*
+ * Is there space for a record of n bytes? RocksDB must not meet ENOSPC in its log while it writes a
+ * bucket out: such a flush is given up without being rolled back, its recovery waits for it for
+ * ever, and so does its close (facebook/rocksdb#11872).
+ */
+static bool has_room(const struct clog_rocks *cr, size_t n)
+{
+    struct statvfs fs;
+
+    return statvfs(cr->rk->dir, &fs) != 0 || (uint64_t)fs.f_bavail * fs.f_frsize >= n + SPARE_BYTES;
+}
+
 static enum werr append(struct clog *l, uint64_t tag, enum clog_kind kind, struct clog_pos pos,
                         struct slice rec, bool lazy, bool more)
 {
@@ -289,6 +303,9 @@ static enum werr append(struct clog *l, uint64_t tag, enum clog_kind kind, struc
     pthread_mutex_lock(&cr->mu);
     rc = cr->failed;
     pthread_mutex_unlock(&cr->mu);
+    if (rc == WERR_OK && !has_room(cr, rec.n)) {
+        return WERR_STORAGE_FULL;
+    }
     if (rc == WERR_OK) {
         rc = prepare(cr, &e);
     }

@@ -74,6 +74,13 @@ void rocks_newest_wal(const char *dir, char *name, size_t n, uint64_t *all_bytes
 /* The name that CURRENT holds; "" when it is missing or empty. */
 void rocks_current(const char *dir, char *name, size_t n);
 
+/* ---------------------------------------------------------------- copies (rocks_copy.c) */
+
+/* Makes `to` (removed first when it is there) and links every file of the store into it, but locks
+ * and floors. WERR_IO. */
+enum werr rocks_link_copy(const char *dir, const char *to, struct werror *e) WEIR_NODISCARD;
+void rocks_remove_copy(const char *dir);
+
 /* ---------------------------------------------------------------- damage (rocks_damage.c) */
 
 /*

@@ -12,7 +12,6 @@
  * Who owns what: an examination closes and removes everything it made; what a crash leaves of it,
  * the next one removes.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -151,60 +150,6 @@ enum werr rocks_drop_damaged(struct rocks *rk, struct werror *e)
     return rc;
 }
 
-/* ---------------------------------------------------------------- scratch directory */
-
-static void scratch_remove(const char *dir)
-{
-    DIR *d = opendir(dir);
-    const struct dirent *ent;
-
-    if (d == NULL) {
-        return;
-    }
-    while ((ent = readdir(d)) != NULL) {
-        (void)unlinkat(dirfd(d), ent->d_name, 0); /* flat: RocksDB makes no directories in it */
-    }
-    closedir(d);
-    (void)rmdir(dir);
-}
-
-/* Files that a copy needs: not locks, text logs and floors. */
-static bool belongs(const char *name)
-{
-    return name[0] != '.' && strcmp(name, "LOCK") != 0 && strcmp(name, "weir.lock") != 0 &&
-           strncmp(name, "LOG", 3) != 0 && strncmp(name, "floor.", 6) != 0 &&
-           strcmp(name, SCRATCH_NAME) != 0;
-}
-
-static enum werr scratch_make(const char *dir, const char *scratch, struct werror *e)
-{
-    DIR *d = opendir(dir);
-    int to = -1;
-    const struct dirent *ent;
-    enum werr rc = WERR_OK;
-
-    scratch_remove(scratch);
-    if (d != NULL && mkdir(scratch, 0700) == 0) {
-        to = open(scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    }
-    if (to < 0) {
-        rc = werror_set(e, WERR_IO, "%.100s: %s", scratch, strerror(errno));
-    }
-    /* NOLINTNEXTLINE(clang-analyzer-*): d == NULL set rc */
-    while (rc == WERR_OK && (ent = readdir(d)) != NULL) {
-        if (belongs(ent->d_name) && linkat(dirfd(d), ent->d_name, to, ent->d_name, 0) != 0) {
-            rc = werror_set(e, WERR_IO, "link to %.100s: %s", ent->d_name, strerror(errno));
-        }
-    }
-    if (to >= 0) {
-        close(to);
-    }
-    if (d != NULL) {
-        closedir(d);
-    }
-    return rc;
-}
-
 /* ---------------------------------------------------------------- CURRENT */
 
 enum werr rocks_restore_current(const char *dir, const struct kv_floor *floor, struct werror *e)
@@ -298,13 +243,13 @@ enum werr rocks_examine(const char *dir, const struct store_conf *conf,
     enum werr rc;
 
     snprintf(scratch, sizeof scratch, "%s/%s", dir, SCRATCH_NAME);
-    rc = scratch_make(dir, scratch, e);
+    rc = rocks_link_copy(dir, scratch, e);
     if (rc == WERR_OK) {
         rc = rocks_restore_current(scratch, floor, e);
     }
     if (rc == WERR_OK) {
         rc = examine_copy(scratch, conf, floor, e);
     }
-    scratch_remove(scratch);
+    rocks_remove_copy(scratch);
     return rc;
 }

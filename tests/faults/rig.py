@@ -389,9 +389,16 @@ class Rig:
         else:
             code, _ = self.term()
             self.expect(code == 0, f"SIGTERM: exit {code}: {self.log_tail()}")
+            self.fsck()
         with open(self.log_path, "rb") as f:
             found = SANITIZER.search(f.read())
         self.expect(not found, "a sanitizer spoke, see server.log")
+
+    def fsck(self):
+        """The store keeps the rules of its own format."""
+        r = subprocess.run([self.bin("weir-dump"), self.dir, "--fsck"], capture_output=True, check=False)
+        self.expect(r.returncode == 0, f"weir-dump --fsck: exit {r.returncode}: "
+                    f"{(r.stdout + r.stderr).decode(errors='replace')[:1000]}")
 
     def close(self):
         for c in self.clients:
