@@ -46,6 +46,22 @@ static void ballast_put(const struct small_disk *d)
     close(fd);
 }
 
+/* A file over everything that is free. */
+static void foreign_put(const struct small_disk *d)
+{
+    int fd = open(d->ballast, O_WRONLY | O_CREAT, 0600);
+    struct stat st;
+
+    assert_true(fd >= 0);
+    for (off_t step = 1 << 20; step >= 4096;) {
+        assert_int_equal(fstat(fd, &st), 0);
+        if (posix_fallocate(fd, st.st_size, step) != 0) {
+            step /= 2;
+        }
+    }
+    close(fd);
+}
+
 static int make_disk(void **state)
 {
     struct small_disk *d = calloc(1, sizeof *d);
@@ -260,6 +276,28 @@ static void test_dies_while_full(void **state)
     store_close(st);
 }
 
+/* Another program's file takes all that is left at once, while a bucket is on its way to disk. */
+static void test_filled_by_others(void **state)
+{
+    struct small_disk *d = need_disk(state);
+    struct store *st;
+    uint64_t n = 0;
+
+    remove_tree(d->data);
+    st = open_store(d);
+    for (int round = 0; round < 4; round++) {
+        foreign_put(d);
+        n = fill(st);
+        assert_int_equal(unlink(d->ballast), 0);
+        (void)resume(st);
+        expect_all(st, n + 1);
+    }
+    store_close(st);
+    st = open_store(d);
+    expect_all(st, n + 1);
+    store_close(st);
+}
+
 /* The soft limit: refuse before the disk is full. */
 static void test_soft_limit(void **state)
 {
@@ -288,6 +326,7 @@ int main(void)
         cmocka_unit_test(test_refuses_reads_on_and_resumes),
         cmocka_unit_test(test_many_under_way),
         cmocka_unit_test(test_dies_while_full),
+        cmocka_unit_test(test_filled_by_others),
         cmocka_unit_test(test_soft_limit),
     };
     return cmocka_run_group_tests(tests, make_disk, drop_disk);
