@@ -12,6 +12,7 @@ void dump_problem(struct dump *d, const char *format, ...)
     if (d->problems++ < DUMP_SHOWN) {
         va_start(args, format);
         fprintf(d->out, "problem: ");
+        /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start is two lines above */
         vfprintf(d->out, format, args);
         fprintf(d->out, "\n");
         va_end(args);
