@@ -11,7 +11,9 @@
  * - two live deliveries of one message in queue mode: a lease may have ended by its deadline or
  * with its session, and a client that slept hands out what it had received before. Such a delivery
  * after an acknowledgement is counted (late_deliveries) and is a violation only when it must have
- * left the broker later: to a member that joined later, to the same member, or with a higher count.
+ * left the broker later: to a member that joined later, to the same member, with a higher count,
+ * or behind messages that had not been sent when the one acknowledged was handed out.
+ * - dead letters: a message that used up its deliveries unseen counts as undelivered.
  * - verdicts other than an acknowledgement: a dead letter may be redriven.
  * - messages below the start of the log in the final read, but for their order, values and offsets.
  * - delayed messages: their order among others, and that they came while their time, and 10 s, was

@@ -8,12 +8,15 @@
 #include "tests/faults/check/impl.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum act_type { ACT_DELIVERED, ACT_SETTLED };
 
 /* Sorted by group, partition, offset, time. */
 struct act {
-    int64_t offset, at, joined; /* joined: when its member joined */
+    int64_t offset, at;
+    int64_t joined; /* when its member joined */
+    int64_t newest; /* when the newest message was sent that the member had got before */
     const struct hist_event *e; /* DELIVERED, or SETTLED */
     uint32_t group, part, file, ask;
     uint8_t type;
@@ -41,6 +44,24 @@ static int by_place(const void *a, const void *b)
 
 /* ---------------------------------------------------------------- acknowledged, and again */
 
+/* Why a delivery must have left the broker after the acknowledgement; NULL: it need not. A member
+ * hands out what it gets in the order in which it got it, so a copy that lay with it since before
+ * `mine` comes before all messages that were sent after `mine` was handed out. */
+static const char *proof_of(const struct act *ack, const struct act *again,
+                            const struct hist_event *mine)
+{
+    if (again->file == ack->file) {
+        return "to the same member";
+    }
+    if (again->joined > ack->at) {
+        return "to a member that joined later";
+    }
+    if (mine && again->e->extra > mine->extra) {
+        return "with a higher count";
+    }
+    return mine && again->newest > mine->at_ns ? "behind newer messages" : NULL;
+}
+
 /* The deliveries and acknowledgements of one message to one group. */
 static void judge_message(struct check *c, const struct act *a, size_t n)
 {
@@ -59,21 +80,16 @@ static void judge_message(struct check *c, const struct act *a, size_t n)
         if (a[i].type != ACT_DELIVERED || !ack || a[i].at <= ack->at) {
             continue;
         }
-        const bool later_member = a[i].joined > ack->at;
-        const bool same_member = a[i].file == ack->file;
-        const bool more = mine && a[i].e->extra > mine->extra;
-        if (!later_member && !same_member && !more) {
+        const char *proof = proof_of(ack, &a[i], mine);
+        if (!proof) {
             c->f.late_deliveries++;
         } else if (!index_sought(c, a[i].group, a[i].part, c->asks[ack->ask].ask->at_ns, a[i].at)) {
             const struct found v = {.what = CHECK_ACKED_AGAIN,
                                     .msg = index_message(c, a[i].e->producer, a[i].e->counter),
                                     .part = a[i].part,
                                     .ev = {a[i].e, ack->e, mine}};
-            report(c, &v, "group %u: offset %lld was acknowledged and delivered again%s",
-                   a[i].group, (long long)a[i].offset,
-                   same_member    ? " to the same member"
-                   : later_member ? " to a member that joined later"
-                                  : " with a higher count");
+            report(c, &v, "group %u: offset %lld was acknowledged and delivered again %s",
+                   a[i].group, (long long)a[i].offset, proof);
             return;
         }
     }
@@ -164,16 +180,26 @@ static void judge_group(struct check *c, const struct act *a, size_t n)
 
 /* ---------------------------------------------------------------- gathering */
 
+static void note_newest(const struct check *c, const struct hist_event *e, int64_t *newest)
+{
+    const uint32_t i = index_message(c, e->producer, e->counter);
+    if (i != NONE && c->messages[i].send->at_ns > *newest) {
+        *newest = c->messages[i].send->at_ns;
+    }
+}
+
 /* An offset of -1 marks that the group has to do with the partition. */
 static void gather_file(const struct check *c, uint32_t file, struct acts *to)
 {
     const struct hist_file *h = &c->files[file].h;
     int64_t joined = h->n ? h->events[0].at_ns : 0;
+    int64_t newest[256] = {0}; /* by topic */
     for (size_t k = 0; k < h->n; k++) {
         const struct hist_event *e = &h->events[k];
         struct act a = {.offset = e->offset,
                         .at = e->at_ns,
                         .joined = joined,
+                        .newest = newest[e->topic],
                         .e = e,
                         .group = e->group,
                         .part = index_part(c, e->topic, e->partition),
@@ -181,8 +207,10 @@ static void gather_file(const struct check *c, uint32_t file, struct acts *to)
                         .type = ACT_DELIVERED};
         if (e->kind == HIST_JOIN) {
             joined = e->at_ns;
+            memset(newest, 0, sizeof(newest));
         } else if (e->kind == HIST_DELIVERED) {
             to->v[to->n++] = a;
+            note_newest(c, e, &newest[e->topic]);
         } else if (e->kind == HIST_SETTLED && e->outcome == HIST_OK && e->extra == 0) {
             a.type = ACT_SETTLED;
             a.ask = (uint32_t)(index_ask(c, file, e->op) - c->asks);

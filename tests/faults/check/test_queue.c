@@ -109,6 +109,34 @@ static void a_zombie_hands_out_what_it_had(void **state)
     assert_int_equal(check_figures(w->c)->late_deliveries, 1);
 }
 
+static void acked_and_again_behind_newer_ones(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 1, 0);
+    join(w, W1);
+    join(w, W2);
+    deliver(w, W1, 0, 0, 1);
+    settle(w, W1, 0, 0, ACK, HIST_OK);
+    fill(w, 2, 1, 0);
+    deliver(w, W2, 0, 1, 1);
+    deliver(w, W2, 0, 0, 1);
+    world_wants(w, CHECK_ACKED_AGAIN);
+}
+
+static void a_zombie_behind_what_was_there_already(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 2, 0);
+    join(w, W1);
+    join(w, W2);
+    deliver(w, W1, 0, 0, 1);
+    settle(w, W1, 0, 0, ACK, HIST_OK);
+    deliver(w, W2, 0, 1, 1);
+    deliver(w, W2, 0, 0, 1);
+    world_clean(w);
+    assert_int_equal(check_figures(w->c)->late_deliveries, 1);
+}
+
 static void acked_by_one_group_delivered_to_another(void **state)
 {
     struct world *w = *state;
@@ -284,6 +312,8 @@ int test_queue(void)
         T(acked_and_again_with_a_higher_count),
         T(acked_and_again_to_one_who_joined_later),
         T(a_zombie_hands_out_what_it_had),
+        T(acked_and_again_behind_newer_ones),
+        T(a_zombie_behind_what_was_there_already),
         T(acked_by_one_group_delivered_to_another),
         T(acked_sought_and_again),
         T(sought_acked_and_again),
