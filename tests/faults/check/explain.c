@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AROUND = 20 };
+enum { AROUND = 20, FAULTS_SHOWN = 20 };
 
 /* What is looked for. */
 struct subject {
@@ -24,7 +24,7 @@ struct subject {
 
 struct line {
     const struct hist_event *e;
-    char mark; /* '>' evidence, '*' of that value or place, ' ' around */
+    char mark; /* '>' evidence, '*' of that value or place, '!' fault, ' ' around */
 };
 
 /* ---------------------------------------------------------------- one event */
@@ -122,6 +122,18 @@ static void details(const struct check *c, FILE *out, const struct hist_event *e
     case HIST_UNSEEN:
         fprintf(out, " %" PRIu64 " messages", e->counter);
         break;
+    case HIST_SENT:
+    case HIST_SUB_ERROR:
+        if (e->extra) {
+            fprintf(out, " code %" PRIu32, e->extra);
+        }
+        break;
+    case HIST_JOIN:
+        fprintf(out, " membership %" PRIu32, e->extra);
+        break;
+    case HIST_READ:
+        fprintf(out, " subscription %" PRIu32, e->extra);
+        break;
     case HIST_START:
     case HIST_PROBE:
         fprintf(out, " %" PRIu32 " ms", e->extra);
@@ -129,10 +141,6 @@ static void details(const struct check *c, FILE *out, const struct hist_event *e
     case HIST_NONE:
     case HIST_BEGIN:
     case HIST_END:
-    case HIST_SENT:
-    case HIST_READ:
-    case HIST_SUB_ERROR:
-    case HIST_JOIN:
     case HIST_GAINED:
     case HIST_LOST:
     case HIST_LEFT:
@@ -143,9 +151,6 @@ static void details(const struct check *c, FILE *out, const struct hist_event *e
     case HIST_HEAL:
     case HIST_CUT:
     default:
-        if (e->extra) {
-            fprintf(out, " extra %" PRIu32, e->extra);
-        }
         break;
     }
 }
@@ -249,17 +254,30 @@ static struct line *gather(const struct check *c, const struct subject *s, size_
     return l;
 }
 
-/* Prints what is marked, and AROUND lines of the partition before and after `centre`. */
+static bool is_marked(const struct line *l)
+{
+    return l->mark == '>' || l->mark == '*';
+}
+
+/* Prints what is marked, AROUND lines of the partition before and after `centre`, and the faults
+ * between the first and the last of what is marked. */
 static void print_lines(const struct check *c, FILE *out, const struct line *l, size_t n,
                         const struct hist_event *centre)
 {
-    size_t at = 0, skipped = 0;
+    size_t at = 0, skipped = 0, first = 0, last = n, faults = 0;
     while (at < n && l[at].e != centre) {
         at++;
     }
+    while (first < n && !is_marked(&l[first])) {
+        first++;
+    }
+    while (last > first && !is_marked(&l[last - 1])) {
+        last--;
+    }
     for (size_t i = 0; i < n; i++) {
+        const bool fault = l[i].mark == '!' && i > first && i < last && faults++ < FAULTS_SHOWN;
         const bool near = centre && at < n && i + AROUND >= at && i <= at + AROUND;
-        if (l[i].mark != '>' && l[i].mark != '*' && !near) {
+        if (!is_marked(&l[i]) && !near && !fault) {
             skipped++;
             continue;
         }

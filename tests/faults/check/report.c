@@ -217,12 +217,12 @@ void check_json(const struct check *c, FILE *out)
         fputs(i ? ", " : "", out);
         json_text(out, c->reasons[i]);
     }
-    fprintf(out, "],\n  ");
+    fprintf(out, "],\n  \"counts\": {");
     for (size_t i = 0; i < N_FIGURES; i++) {
         fprintf(out, "%s\"%s\": %" PRIu64, i ? ", " : "", figures[i].name,
                 value_of(c, &figures[i]));
     }
-    fprintf(out, ",\n  \"fired\": {");
+    fprintf(out, "},\n  \"fired\": {");
     for (size_t i = 0; i < c->o.n_faults; i++) {
         fputs(i ? ", " : "", out);
         json_text(out, c->o.faults[i].name);
