@@ -40,11 +40,15 @@ enum {
     BEST_GROUP_BYTES = 1 << 20,
     MAX_RECORD_BYTES = 4 << 20,
     INLINE_BYTES = 256 << 10,
-    SPARE_BYTES = 1 << 20, /* of the disk: less than that counts as full */
+    /* Of the disk: less than that counts as full. */
+    SPARE_BYTES = 1 << 20,
+    SPARE_FILES = 32,
 };
 /* Records that nobody waits for share a sync; 100 ms are allowed. Moving survivors goes by steps of
  * one such record, so the wait bounds how fast space comes back. */
 #define LAZY_NS ((int64_t)20 * 1000 * 1000)
+/* RocksDB looks every 5 s whether there is space again. */
+#define GIVE_UP_NS ((int64_t)15 * 1000 * 1000 * 1000)
 
 /* A record that was written and waits for its sync. */
 struct waiting {
@@ -58,8 +62,9 @@ struct clog_rocks {
     struct rocks *rk;
     rocksdb_writeoptions_t *write_options; /* no sync: the sync is a step of its own */
     _Atomic uint64_t synced_lsn;
-    bool full;         /* the last write met a full disk. Committer */
-    char wal_name[32]; /* of wal_fd. Committer */
+    bool full;          /* the last write met a full disk. Committer */
+    int64_t refused_ns; /* since when RocksDB refuses although there is space; 0 = no. Committer */
+    char wal_name[32];  /* of wal_fd. Committer */
 
     pthread_mutex_t mu;
     pthread_cond_t kick;         /* for the sync thread */
@@ -278,15 +283,38 @@ static bool went_to_wal(struct clog_rocks *cr, size_t n)
 }
 
 /*
- * Is there space for a record of n bytes? RocksDB must not meet ENOSPC in its log while it writes a
- * bucket out: such a flush is given up without being rolled back, its recovery waits for it for
- * ever, and so does its close (facebook/rocksdb#11872).
+ * Is there space for a record of n bytes, and for files when a bucket ends? RocksDB must not meet
+ * ENOSPC in its log while it writes a bucket out: such a flush is given up without being rolled
+ * back, its recovery waits for it for ever, and so does its close (facebook/rocksdb#11872). Nor
+ * when it begins a log: it never recovers from that.
  */
-static bool has_room(const struct clog_rocks *cr, size_t n)
+static bool has_room(const struct clog_rocks *cr, uint64_t n)
 {
     struct statvfs fs;
 
-    return statvfs(cr->rk->dir, &fs) != 0 || (uint64_t)fs.f_bavail * fs.f_frsize >= n + SPARE_BYTES;
+    return statvfs(cr->rk->dir, &fs) != 0 ||
+           ((uint64_t)fs.f_bavail * fs.f_frsize >= n + SPARE_BYTES &&
+            (fs.f_files == 0 || fs.f_favail >= SPARE_FILES));
+}
+
+/*
+ * RocksDB refused a record as ENOSPC. True when it has done so for long, although there is space
+ * for all that its recovery writes: then only a restart helps.
+ */
+static bool is_stuck(struct clog_rocks *cr)
+{
+    char unused[32];
+    uint64_t logs;
+    const int64_t now_ns = store_mono_ns();
+
+    rocks_newest_wal(cr->rk->dir, unused, sizeof unused, &logs);
+    if (!has_room(cr, 2 * (logs + rocksdb_options_get_write_buffer_size(cr->rk->cf_options[0])))) {
+        cr->refused_ns = 0;
+    } else if (cr->refused_ns == 0) {
+        cr->refused_ns = now_ns;
+    }
+    cr->rk->stuck = cr->refused_ns != 0 && now_ns - cr->refused_ns > GIVE_UP_NS;
+    return cr->rk->stuck;
 }
 
 static enum werr append(struct clog *l, uint64_t tag, enum clog_kind kind, struct clog_pos pos,
@@ -317,9 +345,10 @@ static enum werr append(struct clog *l, uint64_t tag, enum clog_kind kind, struc
         rocks_newest_wal(cr->rk->dir, newest, sizeof newest, &unused);
         rc = arm(cr, newest, &e) == WERR_OK ? WERR_OK : WERR_INDETERMINATE;
     }
-    if (cr->full) {
+    if (cr->full && !is_stuck(cr)) {
         return rc; /* RocksDB did not take it, and resumes by itself when there is space */
     }
+    cr->refused_ns = 0;
     w = must_calloc(1, sizeof *w);
     *w = (struct waiting){.tag = tag, .pos = pos};
     pthread_mutex_lock(&cr->mu);

@@ -361,6 +361,9 @@ static void close_kv(struct kv *k)
 {
     struct kv_rocks *kr = (struct kv_rocks *)(void *)k;
 
+    if (kr->rk->stuck) {
+        return; /* left to the end of the process, with its lock */
+    }
     rocks_close(kr->rk);
     free(kr);
 }

@@ -31,6 +31,7 @@ struct rocks {
     rocksdb_readoptions_t *point_reads; /* any thread */
     int lock_fd;                        /* -1 = none; held until the database is closed */
     bool wal_switched; /* the log may have another file than at the last append. Committer */
+    bool stuck; /* its recovery hangs, and so would its close. Committer, then whoever closes */
     char dir[4000];
 };
 

@@ -298,6 +298,71 @@ static void test_filled_by_others(void **state)
     store_close(st);
 }
 
+/* Files of no bytes until no more can be made; or away with them. */
+static void crowd(const struct small_disk *d, bool away)
+{
+    char path[400];
+    int fd = 0;
+
+    for (unsigned i = 0; fd >= 0; i++) {
+        snprintf(path, sizeof path, "%s/file%u", d->mount, i);
+        fd = away ? unlink(path) : open(path, O_WRONLY | O_CREAT, 0600);
+        if (fd > 0) {
+            close(fd);
+        }
+    }
+}
+
+/* No file can be made any more: refused in time, and all is well as soon as files can be made. */
+static void test_no_inodes(void **state)
+{
+    struct small_disk *d = need_disk(state);
+    struct store *st;
+    uint64_t n = 0;
+
+    remove_tree(d->data);
+    st = open_store(d);
+    for (int round = 0; round < 2; round++) {
+        crowd(d, false);
+        assert_int_equal(append_sync(st, TABLE_LOG_7D, 1, 1, BATCH_BYTES), WERR_STORAGE_FULL);
+        n = store_next_offset(st, 1);
+        expect_all(st, n);
+        crowd(d, true);
+        (void)resume(st);
+        expect_all(st, n + 1);
+    }
+    store_close(st);
+}
+
+/* The same while a bucket ends: RocksDB never gets over it, so the store fails and a restart helps.
+ */
+static void test_stuck_gives_up(void **state)
+{
+    static struct kv *left; /* for leak checkers: it is never closed */
+    struct small_disk *d = need_disk(state);
+    struct werror e = {0};
+    struct store *st;
+    const int64_t start_ms = now_ms();
+    enum werr rc = WERR_STORAGE_FULL;
+
+    remove_tree(d->data);
+    st = open_store(d);
+    assert_int_equal(append_sync(st, TABLE_LOG_7D, 1, 1, BATCH_BYTES), WERR_OK);
+    crowd(d, false);
+    left = front_kv(st);
+    assert_int_equal(left->ops->bucket_end(left, &e), WERR_STORAGE_FULL);
+    crowd(d, true);
+    while (rc == WERR_STORAGE_FULL && now_ms() - start_ms < 60000) {
+        rc = append_sync(st, TABLE_LOG_7D, 1, 1, BATCH_BYTES);
+        store_gc(st, now_ms() * 1000000);
+        poll(NULL, 0, 50);
+        store_poll(st);
+    }
+    assert_int_equal(rc, WERR_INDETERMINATE);
+    assert_int_equal(store_state(st), STORE_FAILED);
+    store_close(st);
+}
+
 /* The soft limit: refuse before the disk is full. */
 static void test_soft_limit(void **state)
 {
@@ -327,7 +392,9 @@ int main(void)
         cmocka_unit_test(test_many_under_way),
         cmocka_unit_test(test_dies_while_full),
         cmocka_unit_test(test_filled_by_others),
+        cmocka_unit_test(test_no_inodes),
         cmocka_unit_test(test_soft_limit),
+        cmocka_unit_test(test_stuck_gives_up), /* last: what it leaves holds the directory */
     };
     return cmocka_run_group_tests(tests, make_disk, drop_disk);
 }
