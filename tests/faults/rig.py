@@ -296,7 +296,7 @@ class Rig:
         self.clients.append(c)
         return c
 
-    def usual_load(self, producers=4, rate=2500, members=2, workers=2, readers=1, level="durable", **options):
+    def usual_load(self, producers=4, rate=4000, members=2, workers=2, readers=1, level="durable", **options):
         """Producers at a steady rate, a log group, a queue group, a reader and an observer. Every other
         producer is impatient: it gives up on answers soon, so that there are unknown outcomes."""
         for i in range(producers):

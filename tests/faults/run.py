@@ -90,7 +90,7 @@ def run_cell(cell, cycles, options, ledger, deadline):
         r = one_run(cell, seed, n, options)
         took = time.monotonic() - began
         done += n
-        acked = r.figures.get("counts", {}).get("ok", 0)
+        acked = r.figures.get("ok", 0)
         faults = " ".join(f"{k}={v}" for k, v in sorted(r.figures["faults"].items()))
         say(f"{cell.name:18} seed {seed}  cycles {n:4}  acked {acked:8}  {faults}  {took:6.1f} s  {WORDS[r.code]}")
         ledger.add(cell.name, seed, n, r, took)
