@@ -11,8 +11,8 @@ static void note_range(struct check *c, const struct hist_event *e)
 {
     struct part *p = &c->parts[index_part(c, e->topic, e->partition)];
     if (e->extra < 1 || e->extra > PASSES || p->pass[e->extra - 1].e) {
-        invalid(c, "the final read reads topic %u partition %d twice in a pass", e->topic,
-                e->partition);
+        invalid(c, "the final read reads topic %u partition %d twice in a pass, or a third time",
+                e->topic, e->partition);
         return;
     }
     p->pass[e->extra - 1].e = e;

@@ -4,6 +4,7 @@
 int main(void)
 {
     int failed = test_produce();
+    failed += test_acks();
     failed += test_read();
     failed += test_log();
     failed += test_queue();

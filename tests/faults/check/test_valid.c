@@ -104,7 +104,7 @@ static void no_final_read(void **state)
     struct world *w = *state;
     fill(w, 1, 3, 0);
     w->no_final = true;
-    world_invalid(w, "no final read");
+    world_invalid(w, "no final read of topic 1 partition 0");
 }
 
 static void one_pass_only(void **state)
@@ -121,6 +121,37 @@ static void second_pass_too_short(void **state)
     fill(w, 1, 3, 0);
     w->short_pass = true;
     world_invalid(w, "does not reach the end");
+}
+
+/* The log ends before the watermark that both passes were told: nothing is a hole then. */
+static void both_passes_too_short(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 3, 0);
+    send_(w, P1, 4, 0);
+    sent(w, P1, 4, 0, 3, HIST_OK);
+    w->end_told[0] = w->end_told[1] = 4;
+    world_invalid(w, "does not reach the end");
+}
+
+static void read_twice_in_one_pass(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 3, 0);
+    struct hist_event range = {
+        .kind = HIST_FINAL_RANGE, .topic = TOPIC, .partition = 0, .counter = 3, .extra = 1};
+    world_add(w, LR, range);
+    world_invalid(w, "twice in a pass");
+}
+
+static void a_third_pass(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 3, 0);
+    struct hist_event range = {
+        .kind = HIST_FINAL_RANGE, .topic = TOPIC, .partition = 0, .counter = 3, .extra = 3};
+    world_add(w, LR, range);
+    world_invalid(w, "twice in a pass");
 }
 
 static void still_being_written(void **state)
@@ -458,6 +489,9 @@ int test_valid(void)
         T(no_final_read),
         T(one_pass_only),
         T(second_pass_too_short),
+        T(both_passes_too_short),
+        T(read_twice_in_one_pass),
+        T(a_third_pass),
         T(still_being_written),
         T(last_reader_without_end),
         T(director_without_end),

@@ -4,6 +4,7 @@
 
 /** Each runs a group of tests. @return how many failed. */
 int test_produce(void); /* A1 to A6 */
+int test_acks(void);    /* A1 after power cuts, A6 */
 int test_read(void);    /* A9 */
 int test_log(void);     /* A7 to A9 of log groups */
 int test_queue(void);   /* A7 of queue groups, A10 */
