@@ -256,7 +256,8 @@ static void on_acquired(struct req *r, const struct answer *a)
     if (a->err.code == WERR_CLOSED || a->err.code == WERR_CONNECTION_LOST) {
         return; /* the attempt stays open: asked again with the same id */
     }
-    g->attempt_open = false;
+    /* Only the same attempt learns of leases whose log failed, and that are there nevertheless. */
+    g->attempt_open = a->err.code != WERR_OK;
     if (a->err.code == WERR_OK) {
         g->acquire_tries = 0;
         s->tries = 0;

@@ -646,7 +646,7 @@ static void on_request(struct fake_conn *c, struct frame *f)
     struct fake_hooks *hooks = &c->fb->hooks;
     struct msg_produce m = {0};
     struct batch_head h = {0};
-    struct werror e = {0};
+    struct werror e = {0}, told = {0};
     enum fake_verdict v = FAKE_GO;
     size_t before = c->out.len;
 
@@ -661,11 +661,18 @@ static void on_request(struct fake_conn *c, struct frame *f)
         on_produce(c, f, v, &m, &e);
         return;
     }
+    if (v == FAKE_MUTE) {
+        told = e;
+        e = (struct werror){0};
+    }
     if (v == FAKE_GO || v == FAKE_MUTE) {
         do_request(c, f, &e);
     }
     if (v == FAKE_MUTE) {
         c->out.len = before;
+        if (told.code != WERR_OK) {
+            put_error(c, f->id, &told);
+        }
     } else if (e.code != WERR_OK && v != FAKE_SILENT) {
         put_error(c, f->id, &e);
     }

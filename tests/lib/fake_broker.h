@@ -62,7 +62,7 @@ enum fake_verdict {
     FAKE_GO,     /* as usual */
     FAKE_REFUSE, /* answer *e */
     FAKE_SILENT, /* no answer, not done */
-    FAKE_MUTE,   /* done, but no answer */
+    FAKE_MUTE,   /* done, but no answer; or, not for PRODUCE, *e as the answer */
 };
 
 struct fake_hooks {

@@ -167,6 +167,47 @@ static void an_attempt_is_asked_again_with_its_id(void **state)
     rig_fini(&r);
 }
 
+static enum fake_verdict doubt_acquires(void *arg, uint32_t op, const struct msg_produce *m,
+                                        const struct batch_head *h, struct werror *e)
+{
+    int *doubts = arg;
+
+    (void)m;
+    (void)h;
+    if (op != OP_ACQUIRE || *doubts == 0) {
+        return FAKE_GO;
+    }
+    --*doubts;
+    werror_set(e, WERR_INDETERMINATE, "storage failed while writing");
+    return FAKE_MUTE;
+}
+
+/* The log failed under the lease, and after a restart the lease turned out to be there. */
+static void an_attempt_in_doubt_is_asked_again_with_its_id(void **state)
+{
+    struct rig r;
+    weir_sub *s;
+    struct fake_group *g;
+    int doubts = 1;
+
+    (void)state;
+    g = begin(&r, 0, "mode=queue prefetch=4", &s);
+    rig_cut(&r); /* the ACQUIRE that waits gives way to one that finds messages */
+    append_n(&r, "t", 0, 4);
+    r.fb->hooks.request = doubt_acquires;
+    r.fb->hooks.arg = &doubts;
+    for (int i = 0; i < 4; i++) {
+        const weir_message *m = weir_next(s, 5000);
+
+        assert_non_null(m);
+        weir_done(m, WEIR_ACK);
+    }
+    assert_int_equal(doubts, 0);
+    assert_int_equal(weir_commit(s, 1000).outcome, WEIR_DONE);
+    assert_int_equal(g->acked, 4);
+    rig_fini(&r);
+}
+
 static enum fake_verdict mute_settles(void *arg, uint32_t op, const struct msg_produce *m,
                                       const struct batch_head *h, struct werror *e)
 {
@@ -428,6 +469,7 @@ int main(void)
         cmocka_unit_test(at_most_prefetch_lies_around),
         cmocka_unit_test(prefetch_follows_the_pace),
         cmocka_unit_test(an_attempt_is_asked_again_with_its_id),
+        cmocka_unit_test(an_attempt_in_doubt_is_asked_again_with_its_id),
         cmocka_unit_test(settles_outlive_the_connection),
         cmocka_unit_test(a_lost_lease_is_found_in_its_range),
         cmocka_unit_test(a_fenced_worker_joins_again),
