@@ -70,10 +70,12 @@ void clog_rocks_pipeline(struct clog *l, enum rocks_pipeline p);
  */
 enum werr rocks_preflight(const char *dir, const struct kv_floor *floor,
                           struct werror *e) WEIR_NODISCARD;
-/* Name of the newest write-ahead log by number; "" when there is none. Bytes of all of them. */
-void rocks_newest_wal(const char *dir, char *name, size_t n, uint64_t *all_bytes);
-/* The name that CURRENT holds; "" when it is missing or empty. */
-void rocks_current(const char *dir, char *name, size_t n);
+/* Name of the newest write-ahead log by number; "" when there is none. Bytes of all of them. False:
+ * the directory cannot be read, errno says why. */
+bool rocks_newest_wal(const char *dir, char *name, size_t n, uint64_t *all_bytes);
+/* The name that CURRENT holds; "" when it is missing or empty. False: it cannot be read, errno says
+ * why; that tells nothing about what it holds. */
+bool rocks_current(const char *dir, char *name, size_t n);
 
 /* ---------------------------------------------------------------- copies (rocks_copy.c) */
 
@@ -81,6 +83,23 @@ void rocks_current(const char *dir, char *name, size_t n);
  * and floors. WERR_IO. */
 enum werr rocks_link_copy(const char *dir, const char *to, struct werror *e) WEIR_NODISCARD;
 void rocks_remove_copy(const char *dir);
+/* Does a file of this name belong to a copy? Not locks, text logs, floors and other copies. */
+bool rocks_copy_has(const char *name);
+
+/* ---------------------------------------------------------------- undo (rocks_undo.c) */
+
+/* Before an open: keeps all files of the store in dir as they are, under the number of its floor.
+ * WERR_IO, WERR_STORAGE_FULL: then nothing is kept. */
+enum werr rocks_undo_keep(const char *dir, uint64_t seq, struct werror *e) WEIR_NODISCARD;
+/* The open was verified: what was kept goes. */
+void rocks_undo_drop(const char *dir, uint64_t seq);
+/* Puts back what was kept, byte for byte; the database is closed. May be repeated. WERR_IO. */
+enum werr rocks_undo(const char *dir, uint64_t seq, struct werror *e) WEIR_NODISCARD;
+/*
+ * After a crash, seq being the number of the floor as it is now: takes back an open that was not
+ * verified, and removes what else is left over. WERR_IO.
+ */
+enum werr rocks_undo_leftover(const char *dir, uint64_t seq, struct werror *e) WEIR_NODISCARD;
 
 /* ---------------------------------------------------------------- damage (rocks_damage.c) */
 

@@ -33,12 +33,11 @@ void rocks_remove_copy(const char *dir)
     (void)rmdir(dir);
 }
 
-/* Files that a copy needs: not locks, text logs, floors and copies. */
-static bool belongs(const char *name)
+bool rocks_copy_has(const char *name)
 {
     return name[0] != '.' && strcmp(name, "LOCK") != 0 && strcmp(name, "weir.lock") != 0 &&
            strncmp(name, "LOG", 3) != 0 && strncmp(name, "floor.", 6) != 0 &&
-           strcmp(name, "examine.tmp") != 0;
+           strcmp(name, "examine.tmp") != 0 && strncmp(name, "undo.", 5) != 0;
 }
 
 enum werr rocks_link_copy(const char *dir, const char *scratch, struct werror *e)
@@ -57,7 +56,7 @@ enum werr rocks_link_copy(const char *dir, const char *scratch, struct werror *e
     }
     /* NOLINTNEXTLINE(clang-analyzer-*): d == NULL set rc */
     while (rc == WERR_OK && (ent = readdir(d)) != NULL) {
-        if (belongs(ent->d_name) && linkat(dirfd(d), ent->d_name, to, ent->d_name, 0) != 0) {
+        if (rocks_copy_has(ent->d_name) && linkat(dirfd(d), ent->d_name, to, ent->d_name, 0) != 0) {
             rc = werror_set(e, WERR_IO, "link to %.100s: %s", ent->d_name, strerror(errno));
         }
     }

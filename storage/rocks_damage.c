@@ -160,7 +160,9 @@ enum werr rocks_restore_current(const char *dir, const struct kv_floor *floor, s
     int fd;
     enum werr rc = WERR_OK;
 
-    rocks_current(dir, name, sizeof name);
+    if (!rocks_current(dir, name, sizeof name)) {
+        return werror_set(e, WERR_IO, "%s/CURRENT: %s", dir, strerror(errno));
+    }
     snprintf(path, sizeof path, "%s/%s", dir, floor->manifest_name);
     if (name[0] != '\0' || floor->manifest_name[0] == '\0' || stat(path, &st) != 0) {
         return WERR_OK;
@@ -229,6 +231,12 @@ static enum werr examine_copy(const char *dir, const struct store_conf *conf,
     }
     if (rc == WERR_OK) {
         rc = check_tables(rk, conf, &found.ix, e);
+    } else if (rc == WERR_CORRUPT || rc == WERR_IO) { /* the file says more than the failed read */
+        struct werror named;
+
+        if (check_tables(rk, conf, &found.ix, &named) == WERR_DATA_LOSS && e != NULL) {
+            *e = named;
+        }
     }
     loaded_fini(&found);
     log->ops->close(log);
