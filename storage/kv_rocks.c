@@ -346,8 +346,10 @@ static enum werr floor_write(struct kv *k, const struct kv_floor *f, struct werr
     enum werr rc;
 
     WEIR_KILLPOINT(floor_begin);
-    rocks_newest_wal(rk->dir, full.wal_name, sizeof full.wal_name, &unused);
-    rocks_current(rk->dir, full.manifest_name, sizeof full.manifest_name);
+    if (!rocks_newest_wal(rk->dir, full.wal_name, sizeof full.wal_name, &unused) ||
+        !rocks_current(rk->dir, full.manifest_name, sizeof full.manifest_name)) {
+        return werror_set(e, WERR_IO, "floor: %s", strerror(errno));
+    }
     rc = synced_size(rk->dir, full.wal_name, &full.wal_synced_bytes, e);
     WEIR_KILLPOINT(floor_wal_synced);
     if (rc == WERR_OK) {

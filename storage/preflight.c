@@ -17,6 +17,7 @@
 #include "proto/crc32c.h"
 #include "storage/rocks.h"
 
+/* False: errno says why not. */
 static bool file_size(const char *dir, const char *name, uint64_t *size)
 {
     char path[4096];
@@ -30,7 +31,7 @@ static bool file_size(const char *dir, const char *name, uint64_t *size)
     return true;
 }
 
-void rocks_newest_wal(const char *dir, char *name, size_t n, uint64_t *all_bytes)
+bool rocks_newest_wal(const char *dir, char *name, size_t n, uint64_t *all_bytes)
 {
     DIR *d = opendir(dir);
     const struct dirent *ent;
@@ -38,7 +39,10 @@ void rocks_newest_wal(const char *dir, char *name, size_t n, uint64_t *all_bytes
 
     name[0] = '\0';
     *all_bytes = 0;
-    while (d != NULL && (ent = readdir(d)) != NULL) {
+    if (d == NULL) {
+        return false;
+    }
+    while ((ent = readdir(d)) != NULL) {
         char *end;
         unsigned long long number = strtoull(ent->d_name, &end, 10);
         uint64_t size = 0;
@@ -52,25 +56,35 @@ void rocks_newest_wal(const char *dir, char *name, size_t n, uint64_t *all_bytes
             snprintf(name, n, "%.30s", ent->d_name);
         }
     }
-    if (d != NULL) {
-        closedir(d);
-    }
+    closedir(d);
+    return true;
 }
 
-void rocks_current(const char *dir, char *name, size_t n)
+bool rocks_current(const char *dir, char *name, size_t n)
 {
     char path[4096];
-    int fd;
-    ssize_t got;
+    size_t have = 0;
+    ssize_t got = -1;
+    int fd, saved_errno;
 
     snprintf(path, sizeof path, "%s/CURRENT", dir);
     fd = open(path, O_RDONLY | O_CLOEXEC);
-    got = fd >= 0 ? read(fd, name, n - 1) : 0;
-    name[got > 0 ? got : 0] = '\0';
+    while (fd >= 0 && (got = read(fd, name + have, n - 1 - have)) > 0) {
+        have += (size_t)got;
+    }
+    saved_errno = errno;
+    name[got < 0 ? 0 : have] = '\0';
     name[strcspn(name, "\n")] = '\0';
     if (fd >= 0) {
         close(fd);
     }
+    errno = saved_errno;
+    return got == 0 || (fd < 0 && errno == ENOENT);
+}
+
+static enum werr unreadable(const char *dir, const char *name, struct werror *e)
+{
+    return werror_set(e, WERR_IO, "%s/%s: %s", dir, name, strerror(errno));
 }
 
 static enum werr check_wal(const char *dir, const struct kv_floor *f, struct werror *e)
@@ -83,7 +97,9 @@ static enum werr check_wal(const char *dir, const struct kv_floor *f, struct wer
     }
     if (!file_size(dir, f->wal_name, &size)) {
         /* retired when a newer one took its place; the manifest vouches for that */
-        rocks_newest_wal(dir, newest, sizeof newest, &all);
+        if (errno != ENOENT || !rocks_newest_wal(dir, newest, sizeof newest, &all)) {
+            return unreadable(dir, f->wal_name, e);
+        }
         if (strtoull(newest, NULL, 10) > strtoull(f->wal_name, NULL, 10)) {
             return WERR_OK;
         }
@@ -201,12 +217,17 @@ static enum werr check_manifest(const char *dir, const struct kv_floor *f, struc
     char name[64];
     uint64_t size = 0;
 
-    rocks_current(dir, name, sizeof name);
+    if (!rocks_current(dir, name, sizeof name)) {
+        return unreadable(dir, "CURRENT", e);
+    }
     if (name[0] == '\0') {
         return f->lsn == 0 ? WERR_OK
                            : werror_set(e, WERR_DATA_LOSS, "file CURRENT is missing or empty");
     }
     if (strchr(name, '/') != NULL || !file_size(dir, name, &size)) {
+        if (strchr(name, '/') == NULL && errno != ENOENT) {
+            return unreadable(dir, name, e);
+        }
         return werror_set(e, WERR_DATA_LOSS, "file %.60s, which CURRENT names, is missing", name);
     }
     if (manifest_number(name) < manifest_number(f->manifest_name)) {

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "storage/floor.h"
@@ -594,6 +595,40 @@ static void test_torn_manifest(void **state)
     expect_clean_open(c);
 }
 
+/* Without descriptors nothing can be said about the data, and nothing is: with one more at each
+ * turn, every open of a start fails once. */
+static void test_no_descriptors(void **state)
+{
+    struct damage_case *c = use(state, &two_logs);
+    const int first_free = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct store_conf conf = rocks_conf();
+    struct rlimit usual, few;
+    enum werr rc = WERR_IO;
+    int turns = 0;
+
+    close(first_free);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    few = usual;
+    few.rlim_cur = (rlim_t)first_free;
+    for (; rc != WERR_OK && turns < 100; turns++, few.rlim_cur++) {
+        struct store *st = NULL;
+        struct werror e = {0};
+
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        rc = store_open_rocks(&st, c->dir, &conf, &e);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
+        if (rc == WERR_DATA_LOSS || rc == WERR_CORRUPT) {
+            fail_msg("%d descriptors: %s", turns, e.text);
+        }
+        if (rc == WERR_OK) {
+            store_close(st);
+        }
+    }
+    assert_int_equal(rc, WERR_OK);
+    assert_true(turns > 5);
+    expect_clean_open(c);
+}
+
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -622,6 +657,7 @@ int main(void)
         CASE(test_damaged_tail),
         CASE(test_zero_tail),
         CASE(test_torn_manifest),
+        CASE(test_no_descriptors),
     };
 #undef CASE
     return cmocka_run_group_tests(tests, make_images, drop_images);
