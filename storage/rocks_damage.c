@@ -231,6 +231,12 @@ static enum werr examine_copy(const char *dir, const struct store_conf *conf,
     }
     if (rc == WERR_OK) {
         rc = check_tables(rk, conf, &found.ix, e);
+    } else if (rc == WERR_CORRUPT || rc == WERR_IO) { /* the file says more than the failed read */
+        struct werror named;
+
+        if (check_tables(rk, conf, &found.ix, &named) == WERR_DATA_LOSS && e != NULL) {
+            *e = named;
+        }
     }
     loaded_fini(&found);
     log->ops->close(log);

@@ -3,6 +3,7 @@
  *
  *   lock         one process per directory
  *   floor        what was known to be on disk; a newer format is refused before anything is written
+ *   undo         hard links to all files (rocks_undo.c), so that a refusal changes nothing
  *   preflight    are the files there that the floor has seen synced? (sizes only, no replay)
  *   open         read-write, log mode "tolerate a torn tail": the normal case replays the log once
  *   verify       front_open: dense offsets, sums, every mark of the floor
@@ -165,23 +166,32 @@ static enum werr judge(struct opening *o, struct werror *e)
     return werror_set(e, WERR_DATA_LOSS, "%.150s; %.100s", why.text, objection.text);
 }
 
-static enum werr open_guarded(struct opening *o, struct rocks **out, struct werror *e)
+/* Opens the database. *kept: what it was before can be had back. */
+static enum werr open_guarded(struct opening *o, bool *kept, struct rocks **out, struct werror *e)
 {
     enum werr rc = o->have_floor ? rocks_preflight(o->dir, &o->floor, e) : e->code;
+    struct werror why;
 
-    o->how =
-        (struct rocks_how){.wal_mode = ROCKS_TAIL, .create = o->have_floor && o->floor.lsn == 0};
-    if (rc == WERR_DATA_LOSS || rc == WERR_CORRUPT) {
-        rc = judge(o, e);
+    if (!o->how.lenient) { /* else it was judged before, and nothing more can object */
+        o->how.wal_mode = ROCKS_TAIL;
+        o->how.create = o->have_floor && o->floor.lsn == 0;
+        if (rc == WERR_DATA_LOSS || rc == WERR_CORRUPT) {
+            rc = judge(o, e);
+        }
+        if (rc != WERR_OK) {
+            return rc;
+        }
     }
-    if (rc != WERR_OK) {
-        return rc;
+    if (!o->how.create) {
+        *kept = rocks_undo_keep(o->dir, o->floor.seq, &why) == WERR_OK;
+    }
+    if (!*kept && !o->how.create) {
+        say(o, "undo_unavailable", why.text);
     }
     rc = rocks_open(out, o->dir, o->conf, &o->how, e);
     if (rc != WERR_OK && rc != WERR_LOCKED && rc != WERR_STORAGE_FULL && !o->how.lenient &&
         !o->how.create) {
-        struct werror why = *e;
-
+        why = *e;
         rc = judge(o, e);
         if (rc == WERR_OK) {
             rc = rocks_open(out, o->dir, o->conf, &o->how, e);
@@ -212,6 +222,41 @@ static void announce(const struct opening *o)
     }
 }
 
+/*
+ * From the lock on. An open that is refused is taken back: replaying has by then deleted the log.
+ * With accept_data_loss, losses that show only in the rows lead to the same examination as those
+ * that show in the files, so that all that can be read is kept.
+ */
+static enum werr open_store(struct opening *o, struct store **out, struct rocks **rk,
+                            struct werror *e)
+{
+    const struct kv_floor *floor = o->have_floor && o->floor.lsn != 0 ? &o->floor : NULL;
+    struct store_conf conf = *o->conf;
+    bool kept = false;
+    enum werr rc = open_guarded(o, &kept, rk, e);
+
+    conf.accept_data_loss = o->how.lenient;
+    if (rc == WERR_OK) {
+        struct kv *kv = kv_rocks_new(*rk);
+
+        WEIR_KILLPOINT(start_replayed);
+        rc = front_open(out, kv, clog_rocks_new(*rk), FRONT_THREADED, &conf, floor, e);
+    }
+    if (rc != WERR_OK) {
+        *rk = NULL;
+    }
+    if (kept && rc != WERR_OK) {
+        struct werror undo;
+
+        if (rocks_undo(o->dir, o->floor.seq, &undo) != WERR_OK) {
+            say(o, "undo_failed", undo.text);
+        }
+    } else if (kept) {
+        rocks_undo_drop(o->dir, o->floor.seq);
+    }
+    return rc;
+}
+
 enum werr store_open_rocks(struct store **out, const char *dir, const struct store_conf *conf,
                            struct werror *e)
 {
@@ -228,19 +273,23 @@ enum werr store_open_rocks(struct store **out, const char *dir, const struct sto
     }
     WEIR_KILLPOINT(start_locked);
     rc = get_floor(&o, e);
+    if (rc == WERR_OK) {
+        rc = rocks_undo_leftover(dir, o.floor.seq, e);
+    }
     if (rc == WERR_OK || rc == WERR_DATA_LOSS) {
         WEIR_KILLPOINT(start_floor_read);
         announce(&o);
-        rc = open_guarded(&o, &rk, e);
+        rc = open_store(&o, out, &rk, e);
+    }
+    if (rc == WERR_DATA_LOSS && conf->accept_data_loss && !o.how.lenient) {
+        rc = judge(&o, e);
+        if (rc == WERR_OK) {
+            rc = open_store(&o, out, &rk, e);
+        }
     }
     if (rc == WERR_OK) {
-        struct kv *kv = kv_rocks_new(rk);
-
-        WEIR_KILLPOINT(start_replayed);
         rk->lock_fd = lock_fd; /* released after the database is closed */
         lock_fd = -1;
-        rc = front_open(out, kv, clog_rocks_new(rk), FRONT_THREADED, conf,
-                        o.have_floor && o.floor.lsn != 0 ? &o.floor : NULL, e);
     }
     if (lock_fd >= 0) {
         close(lock_fd);
