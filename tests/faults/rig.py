@@ -427,7 +427,8 @@ class Rig:
         figures = {}
         with contextlib.suppress(OSError, ValueError):
             with open(report, encoding="utf-8") as f:
-                figures = json.load(f)
+                report = json.load(f)
+                figures = report | report["counts"]
         return r.returncode, (r.stdout + r.stderr).decode(errors="replace"), figures
 
     def keep(self, where):
