@@ -94,22 +94,22 @@ class CutRandom(Network):
 
 
 class CutSweep(Network):
-    """Every kind of frame is cut once at every byte, in both directions."""
+    """Every kind of frame is cut once at every byte, in both directions; a run of full length goes on
+    until at least the shortest of each kind was cut everywhere."""
     name = "cut_sweep"
-    quick, full, per_run = 300, 10000, 5000
+    quick, full, per_run = 300, 10000, 2000
     acks = 50  # small frames and few, so that a sweep ends
     usual = {"rate": 30, "producers": 3, "size": "64-64"}
     commands = ("rule cut op=any dir=both at=sweep p=0.5",)
     names = needs_faults = ("cut",)
     min_ok_percent = 10
-    LONG = 600  # bytes of a frame that is worth a full sweep
 
     def run(self, rig, cycles):
         proxy = self.proxied(rig)
         whole = cycles >= self.per_run
 
         def enough():
-            return not whole or all(at > min(longest, self.LONG) for at, longest in proxy.sweeps().values())
+            return not whole or all(at > shortest for at, shortest, _ in proxy.sweeps().values())
         proxy.until(self.names, cycles, enough=enough)
         if whole:
             rig.fault("sweep", len(proxy.sweeps()))

@@ -86,7 +86,7 @@ struct chaos_settings {
 };
 /** The byte at which the next sweeping cut of this kind of frame happens. */
 struct chaos_sweep {
-    uint32_t next, longest;
+    uint32_t next, shortest, longest;
 };
 /** An answer that was swallowed: what the client must be told when it asks again. */
 struct chaos_ack {

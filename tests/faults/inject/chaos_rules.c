@@ -19,11 +19,14 @@ static bool sweep(struct chaos *c, enum chaos_dir dir, uint32_t op, size_t n, si
 {
     struct chaos_sweep *s = &c->sweep[dir][op];
 
-    if (s->next > n) {
-        return false;
-    }
     if (s->longest < n) {
         s->longest = (uint32_t)n;
+    }
+    if (s->shortest == 0 || s->shortest > n) {
+        s->shortest = (uint32_t)n;
+    }
+    if (s->next > n) {
+        return false;
     }
     *at = s->next++;
     return true;

@@ -261,8 +261,8 @@ static void say_sweeps(const struct chaos *c, char *out, size_t n)
 
             if (s->longest > 0 && at < n) {
                 at +=
-                    (size_t)snprintf(out + at, n - at, "%s\"%s.%d\": [%u, %u]", at > 1 ? ", " : "",
-                                     d == CHAOS_UP ? "up" : "down", op, s->next, s->longest);
+                    (size_t)snprintf(out + at, n - at, "%s\"%s.%d\": [%u, %u, %u]", at > 1 ? ", " : "",
+                                     d == CHAOS_UP ? "up" : "down", op, s->next, s->shortest, s->longest);
             }
         }
     }

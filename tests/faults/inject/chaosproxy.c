@@ -21,7 +21,7 @@
  *   heal              all of it off; connections that are half open are reset
  *   counts            JSON: what really happened. same_offset and other_offset: produced batches
  *                     whose offset was told again after a lost answer, or by both of a duplicate
- *   sweeps            JSON: "DIR.OP": [next byte, length of the longest frame]
+ *   sweeps            JSON: "DIR.OP": [next byte, shortest frame, longest frame]
  *
  * Happy path: poll, move every connection. What can fail: a line that is too long ends its client.
  */

@@ -195,7 +195,7 @@ class Cuts(Case):
             self.assertTrue(self.up.wait(lambda k=k: self.up.ends[k:] and self.up.ends[k]))
             self.assertEqual(self.up.got[k], f[:k])
             self.assertEqual(self.up.ends[k], "rst")
-        self.assertEqual(self.proxy.sweeps(), {"up.3": [len(f) + 1, len(f)]})
+        self.assertEqual(self.proxy.sweeps(), {"up.3": [len(f) + 1, len(f), len(f)]})
         self.assertEqual(self.proxy.counts()["cut"], len(f) + 1)
         s = self.connect()
         self.assertEqual(self.call(s, f), answer(1))  # the sweep is over
@@ -207,7 +207,7 @@ class Cuts(Case):
             s = self.connect()
             s.sendall(request(1, PING))
             self.assertEqual(read_to_end(s), (a[:k], "fin"))
-        self.assertEqual(self.proxy.sweeps(), {"down.3": [len(a) + 1, len(a)]})
+        self.assertEqual(self.proxy.sweeps(), {"down.3": [len(a) + 1, len(a), len(a)]})
 
     def test_counted_and_bounded(self):
         """after, times, at=N, another op, and other connections are spared."""
