@@ -189,8 +189,7 @@ static enum werr open_guarded(struct opening *o, bool *kept, struct rocks **out,
         say(o, "undo_unavailable", why.text);
     }
     rc = rocks_open(out, o->dir, o->conf, &o->how, e);
-    if (rc != WERR_OK && rc != WERR_LOCKED && rc != WERR_STORAGE_FULL && !o->how.lenient &&
-        !o->how.create) {
+    if (rc != WERR_OK && !is_trouble(rc, e) && !o->how.lenient && !o->how.create) {
         why = *e;
         rc = judge(o, e);
         if (rc == WERR_OK) {
@@ -281,7 +280,7 @@ enum werr store_open_rocks(struct store **out, const char *dir, const struct sto
         announce(&o);
         rc = open_store(&o, out, &rk, e);
     }
-    if (rc == WERR_DATA_LOSS && conf->accept_data_loss && !o.how.lenient) {
+    if ((rc == WERR_DATA_LOSS || rc == WERR_CORRUPT) && conf->accept_data_loss && !o.how.lenient) {
         rc = judge(&o, e);
         if (rc == WERR_OK) {
             rc = open_store(&o, out, &rk, e);
