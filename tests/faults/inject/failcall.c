@@ -22,6 +22,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+enum { PAGE_BYTES = 4096 };
+
 /* Finds the function that we stand in front of. */
 #define REAL(ret, name, ...)                  \
     static ret (*real_##name)(__VA_ARGS__);   \
@@ -126,10 +128,19 @@ static int path_fate(enum fail_call call, int dirfd, const char *path)
     return fail_watches(call) ? fail_on_path(call, dirfd, path) : 0;
 }
 
-/* Bytes that a short transfer does: half, but at least one, as zero would mean something else. */
-static size_t cut(int fate, size_t n)
+/* Bytes that a short transfer does: half, but at least one, as zero would mean something else. With
+ * O_DIRECT whole pages, as the kernel does. */
+static size_t cut(int fate, int fd, size_t n)
 {
-    return fate == FAIL_SHORT && n > 1 ? n / 2 : n;
+    const size_t half = n / 2;
+
+    if (fate != FAIL_SHORT || half == 0) {
+        return n;
+    }
+    if ((fcntl(fd, F_GETFL) & O_DIRECT) != 0) {
+        return half >= PAGE_BYTES ? half - half % PAGE_BYTES : n;
+    }
+    return half;
 }
 
 /* ---- bytes */
@@ -138,14 +149,14 @@ ssize_t write(int fd, const void *buf, size_t n)
 {
     const int fate = fd_fate(FAIL_WRITE, fd);
 
-    return refuse(fate) ? -1 : real_write(fd, buf, cut(fate, n));
+    return refuse(fate) ? -1 : real_write(fd, buf, cut(fate, fd, n));
 }
 
 ssize_t pwrite(int fd, const void *buf, size_t n, off_t at)
 {
     const int fate = fd_fate(FAIL_PWRITE, fd);
 
-    return refuse(fate) ? -1 : real_pwrite(fd, buf, cut(fate, n), at);
+    return refuse(fate) ? -1 : real_pwrite(fd, buf, cut(fate, fd, n), at);
 }
 
 /* A short vector is half of its first piece. */
@@ -154,7 +165,7 @@ ssize_t writev(int fd, const struct iovec *iov, int count)
     const int fate = fd_fate(FAIL_WRITEV, fd);
 
     if (fate == FAIL_SHORT && count > 0) {
-        return real_write(fd, iov[0].iov_base, cut(fate, iov[0].iov_len));
+        return real_write(fd, iov[0].iov_base, cut(fate, fd, iov[0].iov_len));
     }
     return refuse(fate) ? -1 : real_writev(fd, iov, count);
 }
@@ -164,7 +175,7 @@ ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t at)
     const int fate = fd_fate(FAIL_PWRITEV, fd);
 
     if (fate == FAIL_SHORT && count > 0) {
-        return real_pwrite(fd, iov[0].iov_base, cut(fate, iov[0].iov_len), at);
+        return real_pwrite(fd, iov[0].iov_base, cut(fate, fd, iov[0].iov_len), at);
     }
     return refuse(fate) ? -1 : real_pwritev(fd, iov, count, at);
 }
@@ -173,14 +184,14 @@ ssize_t read(int fd, void *buf, size_t n)
 {
     const int fate = fd_fate(FAIL_READ, fd);
 
-    return refuse(fate) ? -1 : real_read(fd, buf, cut(fate, n));
+    return refuse(fate) ? -1 : real_read(fd, buf, cut(fate, fd, n));
 }
 
 ssize_t pread(int fd, void *buf, size_t n, off_t at)
 {
     const int fate = fd_fate(FAIL_PREAD, fd);
 
-    return refuse(fate) ? -1 : real_pread(fd, buf, cut(fate, n), at);
+    return refuse(fate) ? -1 : real_pread(fd, buf, cut(fate, fd, n), at);
 }
 
 /* ---- syncs and space */
