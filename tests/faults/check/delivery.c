@@ -10,14 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum act_type { ACT_DELIVERED, ACT_SETTLED };
+enum act_type { ACT_DELIVERED, ACT_ACKED, ACT_GIVEN_UP, ACT_PRESENT };
+enum { LEASES_COMPARED = 8 };
+
+/* A worker leaves before it writes so. */
+static const int64_t leave_ns = INT64_C(1000000000);
 
 /* Sorted by group, partition, offset, time. */
 struct act {
     int64_t offset, at;
     int64_t joined; /* when its member joined */
+    int64_t left;   /* when it left or joined anew */
     int64_t newest; /* when the newest message was sent that the member had got before */
-    const struct hist_event *e; /* DELIVERED, or SETTLED */
+    const struct hist_event *e; /* DELIVERED, SETTLED (acked), SETTLE (given up: any other verdict);
+                                   PRESENT: the group has to do with the partition */
     uint32_t group, part, file, ask;
     uint8_t type;
 };
@@ -42,18 +48,19 @@ static int by_place(const void *a, const void *b)
     return (x->at > y->at) - (x->at < y->at);
 }
 
-/* ---------------------------------------------------------------- acknowledged, and again */
+/* ---------------------------------------------------------------- which was leased later */
 
-/* Why a delivery must have left the broker after the acknowledgement; NULL: it need not. A member
- * hands out what it gets in the order in which it got it, so a copy that lay with it since before
- * `mine` comes before all messages that were sent after `mine` was handed out. */
-static const char *proof_of(const struct act *ack, const struct act *again,
+/* Why `again` must have left the broker after the lease that `file` had by `at` and that was handed
+ * out as `mine` (NULL: not recorded); NULL: it need not. A member hands out what it gets in the
+ * order in which it got it, so a copy that lay with it since before `mine` comes before all
+ * messages that were sent after `mine` was handed out. */
+static const char *proof_of(uint32_t file, int64_t at, const struct act *again,
                             const struct hist_event *mine)
 {
-    if (again->file == ack->file) {
+    if (again->file == file) {
         return "to the same member";
     }
-    if (again->joined > ack->at) {
+    if (again->joined > at) {
         return "to a member that joined later";
     }
     if (mine && again->e->extra > mine->extra) {
@@ -62,35 +69,115 @@ static const char *proof_of(const struct act *ack, const struct act *again,
     return mine && again->newest > mine->at_ns ? "behind newer messages" : NULL;
 }
 
-/* The deliveries and acknowledgements of one message to one group. */
+/* True when the lease of `first` cannot have ended before `again`: it was not given up, and is
+ * younger than a lease or an absence may be. */
+static bool still_leased(const struct check *c, const struct act *first, const struct act *again)
+{
+    const uint32_t i = index_message(c, first->e->producer, first->e->counter);
+    int64_t leased = first->joined > first->newest ? first->joined : first->newest; /* or later */
+    if (i == NONE || c->messages[i].send->extra == HIST_WRITTEN ||
+        first->left < again->at + leave_ns) {
+        return false;
+    }
+    leased = c->messages[i].send->at_ns > leased ? c->messages[i].send->at_ns : leased;
+    for (const struct act *a = first + 1; a < again; a++) {
+        if (a->type == ACT_GIVEN_UP && a->file == first->file) {
+            return false;
+        }
+    }
+    return again->at - leased < (int64_t)c->o.min_lease_ms * 900000 &&
+           !index_sought(c, first->group, first->part, leased, again->at);
+}
+
+/* True when the lease of `first` was good for an acknowledgement that was asked after `again`. */
+static bool acked_later(const struct check *c, const struct act *first, const struct act *again,
+                        const struct act *end)
+{
+    for (const struct act *a = again + 1; a < end; a++) {
+        if (a->type == ACT_DELIVERED && a->file == first->file) {
+            return false; /* that may be a lease of its own */
+        }
+        if (a->type == ACT_ACKED && a->file == first->file) {
+            return c->asks[a->ask].ask->at_ns > again->at && again->file != first->file &&
+                   !index_sought(c, first->group, first->part, first->at, a->at);
+        }
+    }
+    return false;
+}
+
+/* A delivery against those just before it. */
+static bool judge_lease(struct check *c, const struct act *a, size_t i, size_t n)
+{
+    const size_t from = i > LEASES_COMPARED ? i - LEASES_COMPARED : 0;
+    for (size_t k = from; k < i; k++) {
+        const char *proof =
+            a[k].type == ACT_DELIVERED ? proof_of(a[k].file, a[k].at, &a[i], a[k].e) : NULL;
+        if (proof && (still_leased(c, &a[k], &a[i]) || acked_later(c, &a[k], &a[i], a + n))) {
+            const struct found v = {.what = CHECK_LEASED_TWICE,
+                                    .msg = index_message(c, a[i].e->producer, a[i].e->counter),
+                                    .part = a[i].part,
+                                    .ev = {a[i].e, a[k].e}};
+            report(c, &v,
+                   "group %u: offset %lld was delivered again %s, %lld ms after a delivery "
+                   "whose lease cannot have ended",
+                   a[i].group, (long long)a[i].offset, proof,
+                   (long long)(a[i].at - a[k].at) / 1000000);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---------------------------------------------------------------- acknowledged, and again */
+
+/* The delivery that was acknowledged; NULL: not recorded. */
+static const struct hist_event *acked_delivery(const struct check *c, const struct act *first,
+                                               const struct act *ack)
+{
+    const struct hist_event *mine = NULL;
+    for (const struct act *a = first; a < ack; a++) {
+        if (a->type == ACT_DELIVERED && a->file == ack->file &&
+            a->at <= c->asks[ack->ask].ask->at_ns) {
+            mine = a->e;
+        }
+    }
+    return mine;
+}
+
+/* @return true: reported */
+static bool judge_again(struct check *c, const struct act *again, const struct act *ack,
+                        const struct hist_event *mine)
+{
+    const char *proof = proof_of(ack->file, ack->at, again, mine);
+    if (!proof) {
+        c->f.late_deliveries++;
+        return false;
+    }
+    if (index_sought(c, again->group, again->part, c->asks[ack->ask].ask->at_ns, again->at)) {
+        return false;
+    }
+    const struct found v = {.what = CHECK_ACKED_AGAIN,
+                            .msg = index_message(c, again->e->producer, again->e->counter),
+                            .part = again->part,
+                            .ev = {again->e, ack->e, mine}};
+    report(c, &v, "group %u: offset %lld was acknowledged and delivered again %s", again->group,
+           (long long)again->offset, proof);
+    return true;
+}
+
+/* All acts of one group and message, in order of time. Reports one thing at most. */
 static void judge_message(struct check *c, const struct act *a, size_t n)
 {
     const struct act *ack = NULL;
-    const struct hist_event *mine = NULL; /* the delivery that was acknowledged */
-    for (size_t i = 0; i < n; i++) {
-        if (a[i].type == ACT_SETTLED && !ack) {
+    const struct hist_event *mine = NULL;
+    bool found = false;
+    for (size_t i = 0; i < n && !found; i++) {
+        if (a[i].type == ACT_ACKED && !ack) {
             ack = &a[i];
-            for (size_t k = 0; k < i; k++) {
-                mine = a[k].type == ACT_DELIVERED && a[k].file == ack->file &&
-                               a[k].at <= c->asks[ack->ask].ask->at_ns
-                           ? a[k].e
-                           : mine;
-            }
-        }
-        if (a[i].type != ACT_DELIVERED || !ack || a[i].at <= ack->at) {
-            continue;
-        }
-        const char *proof = proof_of(ack, &a[i], mine);
-        if (!proof) {
-            c->f.late_deliveries++;
-        } else if (!index_sought(c, a[i].group, a[i].part, c->asks[ack->ask].ask->at_ns, a[i].at)) {
-            const struct found v = {.what = CHECK_ACKED_AGAIN,
-                                    .msg = index_message(c, a[i].e->producer, a[i].e->counter),
-                                    .part = a[i].part,
-                                    .ev = {a[i].e, ack->e, mine}};
-            report(c, &v, "group %u: offset %lld was acknowledged and delivered again %s",
-                   a[i].group, (long long)a[i].offset, proof);
-            return;
+            mine = acked_delivery(c, a, ack);
+        } else if (a[i].type == ACT_DELIVERED && c->files[a[i].file].h.role == HIST_WORKER) {
+            found = ack && a[i].at > ack->at ? judge_again(c, &a[i], ack, mine)
+                                             : judge_lease(c, a, i, n);
         }
     }
 }
@@ -188,63 +275,93 @@ static void note_newest(const struct check *c, const struct hist_event *e, int64
     }
 }
 
-/* An offset of -1 marks that the group has to do with the partition. */
-static void gather_file(const struct check *c, uint32_t file, struct acts *to)
+/* What an event of a group is to us. @return false: nothing. */
+static bool act_of(const struct check *c, uint32_t file, const struct hist_event *e, struct act *a)
+{
+    const bool ack = e->extra == 0; /* WEIR_ACK */
+    *a = (struct act){.offset = e->offset,
+                      .at = e->at_ns,
+                      .left = INT64_MAX,
+                      .e = e,
+                      .group = e->group,
+                      .part = index_part(c, e->topic, e->partition),
+                      .file = file,
+                      .type = ACT_DELIVERED};
+    if (a->part == NONE || a->group == 0) {
+        return false;
+    }
+    if (e->kind == HIST_SETTLED && e->outcome == HIST_OK && ack) {
+        a->type = ACT_ACKED;
+        a->ask = (uint32_t)(index_ask(c, file, e->op) - c->asks);
+        return true;
+    }
+    if (e->kind == HIST_SETTLE && !ack) {
+        a->type = ACT_GIVEN_UP;
+        return true;
+    }
+    if (e->kind == HIST_GAINED || e->kind == HIST_POSITION) {
+        a->type = ACT_PRESENT;
+        a->offset = -1;
+        return true;
+    }
+    return e->kind == HIST_DELIVERED;
+}
+
+/* Backwards: when the member of each act left. */
+static void note_left(const struct hist_file *h, struct act *first, struct act *end)
+{
+    int64_t left = INT64_MAX;
+    for (size_t k = h->n; k > 0; k--) {
+        const struct hist_event *e = &h->events[k - 1];
+        if (e->kind == HIST_JOIN || e->kind == HIST_LEFT || e->kind == HIST_SUB_ERROR) {
+            left = e->at_ns;
+        }
+        if (end > first && end[-1].e == e) {
+            end--;
+            end->left = left;
+        }
+    }
+}
+
+static void gather_file(struct check *c, uint32_t file, struct acts *to)
 {
     const struct hist_file *h = &c->files[file].h;
+    const size_t first = to->n;
     int64_t joined = h->n ? h->events[0].at_ns : 0;
     int64_t newest[256] = {0}; /* by topic */
     for (size_t k = 0; k < h->n; k++) {
         const struct hist_event *e = &h->events[k];
-        struct act a = {.offset = e->offset,
-                        .at = e->at_ns,
-                        .joined = joined,
-                        .newest = newest[e->topic],
-                        .e = e,
-                        .group = e->group,
-                        .part = index_part(c, e->topic, e->partition),
-                        .file = file,
-                        .type = ACT_DELIVERED};
+        struct act a;
         if (e->kind == HIST_JOIN) {
             joined = e->at_ns;
             memset(newest, 0, sizeof(newest));
-        } else if (e->kind == HIST_DELIVERED) {
-            to->v[to->n++] = a;
-            note_newest(c, e, &newest[e->topic]);
-        } else if (e->kind == HIST_SETTLED && e->outcome == HIST_OK && e->extra == 0) {
-            a.type = ACT_SETTLED;
-            a.ask = (uint32_t)(index_ask(c, file, e->op) - c->asks);
-            to->v[to->n++] = a;
-        } else if (e->kind == HIST_GAINED || e->kind == HIST_POSITION) {
-            a.offset = -1;
-            a.type = ACT_SETTLED;
+        } else if (act_of(c, file, e, &a)) {
+            a.joined = joined;
+            a.newest = newest[e->topic];
             to->v[to->n++] = a;
         }
+        if (e->kind == HIST_DELIVERED) {
+            c->f.delivered++;
+            note_newest(c, e, &newest[e->topic]);
+        }
     }
+    note_left(h, to->v + first, to->v + to->n);
 }
 
 static void gather(struct check *c, struct acts *to)
 {
     size_t room = 0;
-    for (size_t i = 0; i < c->n_files; i++) {
+    for (uint32_t i = 0; i < c->n_files; i++) {
         const struct hist_file *h = &c->files[i].h;
         for (size_t k = 0; k < h->n; k++) {
-            const uint8_t kind = h->events[k].kind;
-            room += kind == HIST_DELIVERED || kind == HIST_SETTLED || kind == HIST_GAINED ||
-                    kind == HIST_POSITION;
+            struct act a;
+            room += act_of(c, i, &h->events[k], &a);
         }
     }
     to->v = check_alloc(room, sizeof(*to->v));
     for (uint32_t i = 0; i < c->n_files; i++) {
         gather_file(c, i, to);
     }
-    size_t n = 0;
-    for (size_t i = 0; i < to->n; i++) {
-        to->v[n] = to->v[i];
-        n += to->v[i].part != NONE && to->v[i].group;
-        c->f.delivered += to->v[i].e->kind == HIST_DELIVERED;
-    }
-    to->n = n;
     qsort(to->v, to->n, sizeof(*to->v), by_place);
 }
 

@@ -17,6 +17,7 @@ void check_options_default(struct check_options *o)
     memset(o, 0, sizeof(*o));
     o->need_acks = 10000;
     o->min_ok_percent = 50;
+    o->min_lease_ms = 10000;
     o->show = 3;
 }
 

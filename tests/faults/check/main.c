@@ -7,14 +7,29 @@
 
 #include "tests/faults/check/check.h"
 
-enum { OPT_JSON = 256, OPT_ACKS, OPT_FAULT, OPT_PLAN, OPT_OK, OPT_SHOW, OPT_EXPLAIN, OPT_PROBES };
+enum {
+    OPT_JSON = 256,
+    OPT_ACKS,
+    OPT_FAULT,
+    OPT_PLAN,
+    OPT_OK,
+    OPT_SHOW,
+    OPT_EXPLAIN,
+    OPT_PROBES,
+    OPT_LEASE
+};
 
-static const struct option table[] = {
-    {"json", 1, NULL, OPT_JSON},        {"report", 1, NULL, OPT_JSON},
-    {"need-acks", 1, NULL, OPT_ACKS},   {"need-fault", 1, NULL, OPT_FAULT},
-    {"plan", 1, NULL, OPT_PLAN},        {"min-ok-percent", 1, NULL, OPT_OK},
-    {"show", 1, NULL, OPT_SHOW},        {"explain", 1, NULL, OPT_EXPLAIN},
-    {"no-probes", 0, NULL, OPT_PROBES}, {NULL, 0, NULL, 0}};
+static const struct option table[] = {{"json", 1, NULL, OPT_JSON},
+                                      {"report", 1, NULL, OPT_JSON},
+                                      {"need-acks", 1, NULL, OPT_ACKS},
+                                      {"need-fault", 1, NULL, OPT_FAULT},
+                                      {"plan", 1, NULL, OPT_PLAN},
+                                      {"min-ok-percent", 1, NULL, OPT_OK},
+                                      {"show", 1, NULL, OPT_SHOW},
+                                      {"explain", 1, NULL, OPT_EXPLAIN},
+                                      {"min-lease-ms", 1, NULL, OPT_LEASE},
+                                      {"no-probes", 0, NULL, OPT_PROBES},
+                                      {NULL, 0, NULL, 0}};
 
 static const char usage[] =
     "usage: weir-check [options] DIR      judges the histories DIR/*.hist\n"
@@ -22,6 +37,7 @@ static const char usage[] =
     "  --need-acks N             or as many as this\n"
     "  --need-fault NAME[=N]     the fault fired N times at least (3); may be repeated\n"
     "  --min-ok-percent N        of the sends that were answered (50)\n"
+    "  --min-lease-ms N          no lease or grace time of the run is shorter (10,000)\n"
     "  --no-probes               do not ask for probes after healing\n"
     "  --show N                  violations explained event by event (3)\n"
     "  --json FILE               the figures for programs (also --report)\n"
@@ -91,6 +107,8 @@ static bool take(struct run *r, int key, char *v)
     case OPT_EXPLAIN:
         r->explain = true;
         return sscanf(v, "%" SCNu32 ":%" SCNu64, &r->producer, &r->counter) == 2;
+    case OPT_LEASE:
+        return number(v, UINT32_MAX, &r->o.min_lease_ms);
     case OPT_PROBES:
         r->o.no_probes = true;
         return true;

@@ -30,6 +30,7 @@ static const struct check_rule rules[CHECK_ANOMALIES] = {
     [CHECK_STALE_COMMIT] = {"A7", "stale_commit", "a commit of an older generation was accepted"},
     [CHECK_UNOWNED] = {"A7", "unowned", "delivered to a member that had not got the partition"},
     [CHECK_ACKED_AGAIN] = {"A7", "acked_again", "acknowledged, and delivered to the group again"},
+    [CHECK_LEASED_TWICE] = {"A7", "leased_twice", "delivered to another while leased"},
     [CHECK_POSITION_BACK] = {"A8", "position_back",
                              "a position below one committed or told before"},
     [CHECK_COMMIT_BACK] = {"A8", "commit_back", "a commit below an earlier one was accepted"},

@@ -4,6 +4,11 @@
 
 enum { ACK = 0, NACK = 1, RELEASE = 2 };
 
+static void later(struct world *w, int64_t s)
+{
+    w->now += s * 1000000000;
+}
+
 static void worked_off(void **state)
 {
     struct world *w = *state;
@@ -42,6 +47,7 @@ static void ack_unknown_and_delivered_again(void **state)
     join(w, W2);
     deliver(w, W1, 0, 0, 1);
     settle(w, W1, 0, 0, ACK, HIST_UNKNOWN);
+    later(w, 20);
     deliver(w, W2, 0, 0, 2);
     settle(w, W2, 0, 0, ACK, HIST_OK);
     world_clean(w);
@@ -55,6 +61,7 @@ static void ack_refused_and_delivered_again(void **state)
     join(w, W2);
     deliver(w, W1, 0, 0, 1);
     settle(w, W1, 0, 0, ACK, HIST_FAIL);
+    later(w, 20);
     deliver(w, W2, 0, 0, 2);
     world_clean(w);
 }
@@ -172,6 +179,189 @@ static void sought_acked_and_again(void **state)
     settle(w, W1, 0, 0, ACK, HIST_OK);
     deliver(w, W1, 0, 0, 1);
     world_wants(w, CHECK_ACKED_AGAIN);
+}
+
+/* ---------------------------------------------------------------- leased twice */
+
+/* W1 has one of P1 in its hands. */
+static void in_work(struct world *w)
+{
+    join(w, W1);
+    join(w, W2);
+    fill(w, 1, 1, 0);
+    deliver(w, W1, 0, 0, 1);
+}
+
+static void leased_twice_with_a_higher_count(void **state)
+{
+    struct world *w = *state;
+    in_work(w);
+    deliver(w, W2, 0, 0, 2);
+    world_wants(w, CHECK_LEASED_TWICE);
+}
+
+static void leased_twice_though_the_ack_was_refused(void **state)
+{
+    struct world *w = *state;
+    in_work(w);
+    settle(w, W1, 0, 0, ACK, HIST_FAIL);
+    deliver(w, W2, 0, 0, 2);
+    world_wants(w, CHECK_LEASED_TWICE);
+}
+
+static void leased_twice_behind_newer_ones(void **state)
+{
+    struct world *w = *state;
+    in_work(w);
+    fill(w, 2, 1, 0);
+    deliver(w, W2, 0, 1, 1);
+    deliver(w, W2, 0, 0, 1);
+    world_wants(w, CHECK_LEASED_TWICE);
+}
+
+static void leased_twice_to_the_same(void **state)
+{
+    struct world *w = *state;
+    in_work(w);
+    settle(w, W1, 0, 0, ACK, HIST_UNKNOWN);
+    deliver(w, W1, 0, 0, 1);
+    world_wants(w, CHECK_LEASED_TWICE);
+}
+
+static void leased_twice_long_after_but_the_first_was_good(void **state)
+{
+    struct world *w = *state;
+    in_work(w);
+    later(w, 60);
+    deliver(w, W2, 0, 0, 2);
+    settle(w, W1, 0, 0, ACK, HIST_OK);
+    world_wants(w, CHECK_LEASED_TWICE);
+}
+
+static void leased_again_and_the_first_was_not_good(void **state)
+{
+    struct world *w = *state;
+    in_work(w);
+    later(w, 60);
+    deliver(w, W2, 0, 0, 2);
+    settle(w, W1, 0, 0, ACK, HIST_FAIL);
+    settle(w, W2, 0, 0, ACK, HIST_OK);
+    world_clean(w);
+}
+
+static void leased_again_and_the_first_got_it_once_more(void **state)
+{
+    struct world *w = *state;
+    in_work(w);
+    later(w, 60);
+    deliver(w, W2, 0, 0, 2);
+    settle(w, W2, 0, 0, NACK, HIST_OK);
+    deliver(w, W1, 0, 0, 3);
+    settle(w, W1, 0, 0, ACK, HIST_OK);
+    world_clean(w);
+}
+
+static void leased_again_just_before_any_lease_ends(void **state)
+{
+    struct world *w = *state;
+    in_work(w);
+    w->now += INT64_C(8900000000);
+    deliver(w, W2, 0, 0, 2);
+    world_wants(w, CHECK_LEASED_TWICE);
+}
+
+static void leased_again_when_a_lease_may_have_ended(void **state)
+{
+    struct world *w = *state;
+    in_work(w);
+    w->now += INT64_C(9100000000);
+    deliver(w, W2, 0, 0, 2);
+    world_clean(w);
+}
+
+static void leased_again_where_leases_are_short(void **state)
+{
+    struct world *w = *state;
+    w->o.min_lease_ms = 1000;
+    in_work(w);
+    later(w, 2);
+    deliver(w, W2, 0, 0, 2);
+    world_clean(w);
+}
+
+static void leased_again_after_leaving(void **state)
+{
+    struct world *w = *state;
+    in_work(w);
+    left(w, W1);
+    deliver(w, W2, 0, 0, 2);
+    world_clean(w);
+}
+
+static void leased_again_just_before_leaving_is_told(void **state)
+{
+    struct world *w = *state;
+    in_work(w);
+    deliver(w, W2, 0, 0, 2);
+    left(w, W1);
+    world_clean(w);
+}
+
+static void leased_long_before_it_was_handed_out(void **state)
+{
+    struct world *w = *state;
+    /* it lay with W1 since it was sent: its lease is old */
+    join(w, W1);
+    join(w, W2);
+    fill(w, 1, 1, 0);
+    later(w, 30);
+    deliver(w, W1, 0, 0, 1);
+    deliver(w, W2, 0, 0, 2);
+    world_clean(w);
+}
+
+static void handed_out_behind_a_new_one(void **state)
+{
+    struct world *w = *state;
+    /* it is as old, but W1 cannot have had it for long: it came behind one that is new */
+    join(w, W1);
+    join(w, W2);
+    fill(w, 1, 1, 0);
+    later(w, 30);
+    fill(w, 2, 1, 0);
+    deliver(w, W1, 0, 1, 1);
+    deliver(w, W1, 0, 0, 1);
+    deliver(w, W2, 0, 0, 2);
+    world_wants(w, CHECK_LEASED_TWICE);
+}
+
+static void handed_out_by_one_who_joined_just_now(void **state)
+{
+    struct world *w = *state;
+    join(w, W2);
+    fill(w, 1, 1, 0);
+    later(w, 30);
+    join(w, W1);
+    deliver(w, W1, 0, 0, 1);
+    deliver(w, W2, 0, 0, 2);
+    world_wants(w, CHECK_LEASED_TWICE);
+}
+
+static void no_telling_which_was_first(void **state)
+{
+    struct world *w = *state;
+    in_work(w);
+    deliver(w, W2, 0, 0, 1);
+    world_clean(w);
+}
+
+static void sought_and_leased_again(void **state)
+{
+    struct world *w = *state;
+    in_work(w);
+    seek(w, QUEUE_GROUP, 0, 0, HIST_OK);
+    deliver(w, W2, 0, 0, 2);
+    world_clean(w);
 }
 
 /* ---------------------------------------------------------------- drained */
@@ -317,6 +507,23 @@ int test_queue(void)
         T(acked_by_one_group_delivered_to_another),
         T(acked_sought_and_again),
         T(sought_acked_and_again),
+        T(leased_twice_with_a_higher_count),
+        T(leased_twice_though_the_ack_was_refused),
+        T(leased_twice_behind_newer_ones),
+        T(leased_twice_to_the_same),
+        T(leased_twice_long_after_but_the_first_was_good),
+        T(leased_again_and_the_first_was_not_good),
+        T(leased_again_and_the_first_got_it_once_more),
+        T(leased_again_just_before_any_lease_ends),
+        T(leased_again_when_a_lease_may_have_ended),
+        T(leased_again_where_leases_are_short),
+        T(leased_again_after_leaving),
+        T(leased_again_just_before_leaving_is_told),
+        T(leased_long_before_it_was_handed_out),
+        T(handed_out_behind_a_new_one),
+        T(handed_out_by_one_who_joined_just_now),
+        T(no_telling_which_was_first),
+        T(sought_and_leased_again),
         T(never_delivered),
         T(a_whole_partition_never_delivered),
         T(not_drained_and_not_delivered),
