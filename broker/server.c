@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "broker/clock.h"
+#include "broker/http.h"
 #include "broker/members.h"
 #include "broker/notify.h"
 #include "broker/session.h"
@@ -421,6 +422,9 @@ enum werr server_open(struct server *srv, const struct config *conf, struct werr
         rc = listeners_open(&srv->listeners, srv, e);
     }
     if (rc == WERR_OK) {
+        rc = http_open(&srv->http, srv, e);
+    }
+    if (rc == WERR_OK) {
         WEIR_KILLPOINT(start_listening);
         srv->exit_code = EXIT_CODE_OK;
     }
@@ -440,6 +444,9 @@ int server_run(struct server *srv)
     for (unsigned i = 0; i < srv->listeners.n; i++) {
         log_line(&srv->log, LOG_INFO, "server", "listening", "address=%s",
                  srv->listeners.l[i].text);
+    }
+    if (srv->http != NULL) {
+        log_line(&srv->log, LOG_INFO, "http", "listening", "address=%s", http_address(srv->http));
     }
     log_line(&srv->log, LOG_INFO, "server", "ready",
              "version=%s data=\"%s\" topics=%zu start_ms=%lld", WEIR_SERVER_VERSION,
@@ -493,6 +500,7 @@ void server_close(struct server *srv)
         return;
     }
     listeners_close(&srv->listeners);
+    http_close(srv->http);
     if (srv->core != NULL) {
         core_flush(srv->core);
         store_poll(srv->st);

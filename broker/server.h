@@ -30,6 +30,7 @@ struct server {
     struct core *core;
     struct memdisk *disk; /* --dev */
     struct listeners listeners;
+    struct http *http; /* NULL: off */
 
     ev_async store_ready;
     ev_prepare before_sleep;

@@ -16,6 +16,7 @@ if(WEIR_BUILD_SERVER)
     add_library(ev::ev UNKNOWN IMPORTED)
     set_target_properties(ev::ev PROPERTIES IMPORTED_LOCATION ${EV_LIBRARY}
         INTERFACE_INCLUDE_DIRECTORIES ${EV_INCLUDE_DIR})
+    pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd)
     find_library(ROCKSDB_LIBRARY rocksdb REQUIRED)
     find_path(ROCKSDB_INCLUDE_DIR rocksdb/c.h REQUIRED)
     add_library(rocksdb::c UNKNOWN IMPORTED)

@@ -181,8 +181,8 @@ class Rig:
         began = time.monotonic()
         server = os.path.join(bin_dir or self.server_dir, "weir-server")
         self.server = subprocess.Popen(
-            [*prefix, server, "--data", self.dir, "--listen", f"127.0.0.1:{self.port}", "--ready-fd", str(tell),
-             *args], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, pass_fds=[tell], env=e,
+            [*prefix, server, "--data", self.dir, "--listen", f"127.0.0.1:{self.port}", "--http=", "--ready-fd",
+             str(tell), *args], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, pass_fds=[tell], env=e,
             preexec_fn=self.before_exec)
         os.close(tell)
         self.starts += 1

@@ -74,7 +74,8 @@ class Server:
         ready, tell = os.pipe()
         self.process = subprocess.Popen(
             [os.path.join(bin_dir(), "weir-server"), "--data", os.path.join(self.dir, "data"),
-             "--listen", "127.0.0.1:0", "--ready-fd", str(tell), *self.options],
+             "--listen", "127.0.0.1:0", "--http=", "--ready-fd", str(tell),
+             *self.options],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, pass_fds=[tell],
             env=environment())
         os.close(tell)
