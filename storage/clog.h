@@ -76,6 +76,9 @@ struct clog_ops {
      * inside. NULL in drivers with threads.
      */
     void (*step_sync)(struct clog *l);
+    /* Adds to *e why appends fail from now on (the first error, in the words of who reported it),
+     * and to its code when it is damage. Any thread. NULL = there is nothing to add. */
+    void (*why)(struct clog *l, struct werror *e);
 };
 
 struct clog {

@@ -76,6 +76,7 @@ struct clog_rocks {
     uint64_t wal_bytes; /* size of wal_fd after the last write; committer */
     int wal_fd; /* what is in `head` lies in this file, or is synced; changes only while !syncing */
     enum werr failed;
+    struct werror why; /* the first error; its code is WERR_OK until then */
     enum rocks_pipeline pipeline;
     pthread_t thread;
 };
@@ -91,10 +92,36 @@ static enum werr sync_wal(const struct clog_rocks *cr)
 
     WEIR_KILLPOINT(wal_sync_before);
     do {
+#ifdef WEIR_BUG_SKIP_SYNC
+        rc = 0;
+#else
         rc = fdatasync(cr->wal_fd);
+#endif
     } while (rc != 0 && errno == EINTR);
     WEIR_KILLPOINT(wal_sync_after);
     return rc == 0 ? WERR_OK : WERR_INDETERMINATE;
+}
+
+/* From now on nothing is written any more. With mu held. */
+static void fail(struct clog_rocks *cr, const struct werror *why)
+{
+    if (cr->failed == WERR_OK) {
+        cr->failed = WERR_INDETERMINATE;
+        cr->why = *why;
+    }
+}
+
+static void why(struct clog *l, struct werror *e)
+{
+    struct clog_rocks *cr = of(l);
+    const struct werror was = *e;
+
+    pthread_mutex_lock(&cr->mu);
+    if (cr->why.code != WERR_OK) {
+        werror_set(e, cr->why.code == WERR_CORRUPT ? WERR_CORRUPT : was.code, "%.60s: %.180s",
+                   was.text, cr->why.text);
+    }
+    pthread_mutex_unlock(&cr->mu);
 }
 
 /* Tells the committer about every record of the list, and frees it. */
@@ -117,18 +144,22 @@ static void sync_round(struct clog_rocks *cr)
 {
     struct waiting *list = cr->head;
     enum werr rc = cr->failed;
+    struct werror e;
 
     cr->head = cr->last = NULL;
     cr->urgent = false;
     pthread_mutex_unlock(&cr->mu);
     if (rc == WERR_OK) {
         rc = sync_wal(cr);
+        werror_set(&e, rc, "sync of the log: %s", strerror(errno));
+        if (rc != WERR_OK) { /* before anybody hears of it */
+            pthread_mutex_lock(&cr->mu);
+            fail(cr, &e);
+            pthread_mutex_unlock(&cr->mu);
+        }
     }
     deliver(cr, list, rc);
     pthread_mutex_lock(&cr->mu);
-    if (rc != WERR_OK && cr->failed == WERR_OK) {
-        cr->failed = rc;
-    }
     cr->syncing = false;
     pthread_cond_broadcast(&cr->idle);
 }
@@ -322,7 +353,7 @@ static enum werr append(struct clog *l, uint64_t tag, enum clog_kind kind, struc
 {
     struct clog_rocks *cr = of(l);
     struct waiting *w;
-    struct werror e;
+    struct werror e = {0};
     char newest[32];
     uint64_t unused;
     enum werr rc;
@@ -353,7 +384,7 @@ static enum werr append(struct clog *l, uint64_t tag, enum clog_kind kind, struc
     *w = (struct waiting){.tag = tag, .pos = pos};
     pthread_mutex_lock(&cr->mu);
     if (rc != WERR_OK) {
-        cr->failed = WERR_INDETERMINATE;
+        fail(cr, &e);
         pthread_mutex_unlock(&cr->mu);
         free(w);
         return WERR_INDETERMINATE;
@@ -500,6 +531,7 @@ static const struct clog_ops ops = {
     .best_group_bytes = BEST_GROUP_BYTES,
     .max_record_bytes = MAX_RECORD_BYTES,
     .append = append,
+    .why = why,
     .busy = busy,
     .wait_idle = wait_idle,
     .replay = replay,

@@ -41,6 +41,10 @@ static void latch(struct commit *c, const struct werror *why)
     }
     c->health = COMMIT_FAILED;
     c->why = *why;
+    if (c->log->ops->why != NULL) {
+        c->log->ops->why(c->log, &c->why);
+        c->why.code = why->code;
+    }
 }
 
 static void group_fail(struct group *g, enum werr rc, const struct werror *why)

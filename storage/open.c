@@ -100,7 +100,12 @@ static enum werr first_record(struct store *st, struct loaded *l, const struct i
         pthread_mutex_unlock(&f.mu);
     }
     if (rc != WERR_OK) {
-        rc = werror_set(e, rc, "cannot write the first record: %s", werr_text(rc));
+        struct werror why;
+        werror_set(&why, rc, "cannot write the first record");
+        if (log->ops->why != NULL) {
+            log->ops->why(log, &why); /* damage that only a merge of tables has met, for example */
+        }
+        rc = werror_set(e, why.code, "%s", why.text);
     } else if ((log->ops->caps & CLOG_FUSED) == 0) {
         rc = st->kv->ops->apply(st->kv, buf_slice(&rep), e);
     }
