@@ -26,6 +26,7 @@ from mutate import Mutation  # noqa: E402
 
 ENDING_WEIGHTS = (3, 4, 2, 3)  # clean, killed, fresh, buckets
 REFUSED = (65, 74)             # data loss, cannot open
+STOPPED = 70                   # storage failed while running
 NAMES = re.compile(r"partition \d+|bucket \d+|floor|CURRENT|MANIFEST|OPTIONS|IDENTITY|"
                    r"\d+\.(sst|log)|offset \d+|row|counters|topic|group")
 RANGE = re.compile(r"offset|partition|bucket|\.sst")
@@ -89,18 +90,25 @@ class Trial:
             self.judge(images.take(server.url, self.image.want))
             self.produce(server)
         except (w.Refused, w.Closed, OSError) as e:
-            if server.alive():
+            if not self.stopping(server):
                 self.bad(f"a request failed: {type(e).__name__} {e}")
-            else:
-                self.bad(f"the server ended with {server.process.returncode} while it was read: "
-                         f"{server.log()[-300:]}")
-        if self.rnd.random() < .5:
+        if self.rnd.random() < .5 and server.alive():
             server.kill()
         else:
-            code, log = server.term()
-            if code != 0:
-                self.bad(f"SIGTERM: exit {code}: {log[-300:]}")
+            self.ended(*server.term())
         return True
+
+    @staticmethod
+    def stopping(server):
+        return not server.alive() or " store_failed " in server.log()
+
+    def ended(self, code, log):
+        """After SIGTERM, or by itself: then a merge of tables met the damage, and it has to say so."""
+        said = [x for x in log.splitlines() if " store_failed " in x]
+        if code == STOPPED and said and NAMES.search(said[-1]):
+            self.v.outcome = "stopped, named"
+        elif code != 0:
+            self.bad(f"the server ended with {code}: {log[-300:]}")
 
     def bad(self, text):
         self.v.wrong.append(text)
@@ -127,6 +135,7 @@ class Trial:
     lenient = False
 
     def judge(self, inv):
+        """Holds what is shown against what was acknowledged."""
         want = self.image.want
         for name, topic in want["topics"].items():
             got = inv["topics"].get(name)

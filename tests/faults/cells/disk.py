@@ -32,14 +32,14 @@ class Probe:
     def __init__(self, rig):
         self.rig = rig
         rig.weir("topic", "create", "probe", "--partitions", "1")
-        self.member = None
+        self.id = os.urandom(16)
         self.connect()
 
     def connect(self):
         self.wire = w.Wire(f"weir://127.0.0.1:{self.rig.port}", timeout=ANSWER_S)
         found = self.wire.call(w.METADATA, [["probe", "t"]])[2]
         self.tid, self.main = found[0][1], found[1][1]
-        self.member = w.Member(self.wire, "probe", ["probe"])
+        self.member = w.Member(self.wire, "probe", ["probe"], member=self.id)
         return self
 
     def produce(self, size=100):
@@ -148,6 +148,7 @@ class DiskFull(Cell):
         disk.fill(0)
         took = rig.restart(expect=False)
         if took is None:
+            rig.server.wait()
             rig.expect(rig.server.returncode == 74 and "STORAGE_FULL" in rig.log_tail(),
                        f"a start on a full disk: exit {rig.server.returncode}: {rig.log_tail()}")
         else:

@@ -42,7 +42,7 @@ class Bare:
         ready, tell = os.pipe()
         self.process = subprocess.Popen(
             [*prefix, os.path.join(bin_dir, "weir-server"), "--data", data,
-             "--listen", f"127.0.0.1:{port}", "--ready-fd", str(tell), *options],
+             "--listen", f"127.0.0.1:{port}", "--http=", "--ready-fd", str(tell), *options],
             stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.out, pass_fds=[tell],
             env={**os.environ, **(env or {})})
         os.close(tell)
@@ -96,8 +96,9 @@ class Bare:
         return self.close()
 
     def term(self):
-        """SIGTERM; returns (exit code, log)."""
-        self.process.send_signal(signal.SIGTERM)
+        """SIGTERM, unless it has ended by itself; returns (exit code, log)."""
+        if self.alive():
+            self.process.send_signal(signal.SIGTERM)
         code = self._ended()
         return code, self.close()
 
