@@ -60,7 +60,7 @@ class Storm(Hostile):
     name, fault = "storm", "F10"
     quick, full, per_run = 4, 300, 60
     needs_faults = ("silent", "aborted")
-    A_CYCLE = 1000
+    A_CYCLE, CYCLE_S = 1000, 0.2  # 5,000 a second
 
     def attack(self, rig, cycles, warm=False):
         most, silent = rss(rig.server.pid), []
@@ -69,7 +69,7 @@ class Storm(Hostile):
         began = time.monotonic()
         made = 0
         for _ in range(cycles):
-            aborted = 0
+            aborted, cycle_began = 0, time.monotonic()
             for i in range(self.A_CYCLE):
                 s = socket.socket()
                 s.setblocking(False)
@@ -86,6 +86,7 @@ class Storm(Hostile):
                 if len(silent) > min(room, 4000):
                     silent.pop(0).close()
             most = max(most, rss(rig.server.pid))
+            rig.sleep(max(0, self.CYCLE_S - (time.monotonic() - cycle_began)))
             rig.fault("silent", self.A_CYCLE // 2)
             rig.fault("aborted", aborted)
         if not warm:
