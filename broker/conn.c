@@ -292,15 +292,12 @@ static bool lost_peer(struct conn *c, int64_t now_mono_ns)
 {
     struct peer_info info;
 
-    if (c->unheard_mono_ns == 0 || now_mono_ns - c->unheard_mono_ns < PEER_SILENCE_MS * NS_PER_MS) {
+    if (c->unheard_mono_ns == 0 || now_mono_ns - c->unheard_mono_ns < PEER_ASK_MS * NS_PER_MS) {
         return false;
     }
-    c->unheard_mono_ns = 0;
-    if (!peer_ask(c->fd, &info)) {
+    if (!peer_ask(c->fd, &info) || (info.unacked == 0 && !c->blocked)) {
+        c->unheard_mono_ns = 0; /* it owes nothing */
         return false;
-    }
-    if (info.unacked > 0 || c->blocked) { /* still owes an answer: ask again in a third of that */
-        c->unheard_mono_ns = now_mono_ns - PEER_SILENCE_MS * NS_PER_MS * 2 / 3;
     }
     return peer_is_dead(&info);
 }

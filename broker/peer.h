@@ -6,8 +6,10 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-/* Silence after which a peer is asked about, and dead when its kernel does not answer. */
-enum { PEER_SILENCE_MS = 15 * 1000 };
+/* A peer that owes an answer for PEER_ASK_MS is asked about in every sweep. It is dead when its
+ * kernel was silent for PEER_SILENCE_MS (an idle one answers keepalive every 5 s): found within 15
+ * s with the time between two sweeps. */
+enum { PEER_ASK_MS = 3 * 1000, PEER_SILENCE_MS = 13 * 1000 };
 
 /* 16 bytes that stand for a peer; false for loopback and unix sockets, which are not counted. */
 bool peer_address(const struct sockaddr_storage *peer, uint8_t out[16]);

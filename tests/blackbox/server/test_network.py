@@ -74,7 +74,7 @@ class Network(unittest.TestCase):
             w.close()
 
     def test_dead_peers(self):
-        """An idle one, one that owes acknowledgements, one with a full window: all gone in 15 to 30 s, while a
+        """An idle one, one that owes acknowledgements, one with a full window: all gone within 15 s, while a
         local peer that does not read for as long stays."""
         tid = self.w.create("t", partitions=1)
         big = [record(None, b"x" * 100000)] * 10
@@ -99,7 +99,7 @@ class Network(unittest.TestCase):
                 self.assertGreater(time.monotonic() - t0, 9)
             seen = now
         self.assertEqual(seen, 2)
-        self.assertLess(time.monotonic() - t0, 31)
+        self.assertLess(time.monotonic() - t0, 18)  # 15, and what a busy machine adds
         for w in (idle, owing, full):
             w.close()
         got = 0
