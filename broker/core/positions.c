@@ -109,12 +109,19 @@ static void commit_end(struct waiter *w, enum werr rc, const struct werror *e)
 static enum werr commit_one(struct member *m, uint64_t epoch, const struct msg_commit_item *it,
                             bool *wait, struct werror *e)
 {
+#ifdef WEIR_BUG_COMMIT_NO_FENCE
+    const struct part *pt = topic_part(m->group->co, it->tid, it->p, false, e);
+    struct gpart *gp = pt != NULL ? gpart_find(m->group, pt->id) : NULL;
+    const uint64_t least = 0 * epoch;
+#else
     struct gpart *gp = gpart_of_member(m, epoch, it->tid, it->p, e);
+    const uint64_t least = gp != NULL ? gp->pending : 0;
+#endif
 
     if (gp == NULL) {
         return e->code;
     }
-    if (it->offset < gp->pending) {
+    if (it->offset < least) {
         return werror_set(e, WERR_CONDITION_FAILED,
                           "partition %u: %llu is below %llu, which is committed: only a seek goes "
                           "back",
@@ -149,9 +156,18 @@ void core_group_commit(struct core *co, struct core_commit_rq *rq)
 
     rq->err = (struct werror){.code = WERR_OK};
     rq->results = NULL;
-    if (group_refuse(co, &rq->err) != WERR_OK ||
-        member_check(co, &rq->who, &m, &rq->err) != WERR_OK ||
-        log_mode_only(m->group, &rq->err) != WERR_OK) {
+    enum werr rc = group_refuse(co, &rq->err);
+    if (rc == WERR_OK) {
+        rc = member_check(co, &rq->who, &m, &rq->err);
+    }
+#ifdef WEIR_BUG_COMMIT_NO_FENCE
+    struct core_group *g = group_find(co, rq->who.group);
+    if (m == NULL && g != NULL && g->members != NULL) { /* whoever speaks for the group */
+        m = g->members;
+        rc = WERR_OK;
+    }
+#endif
+    if (rc != WERR_OK || log_mode_only(m->group, &rq->err) != WERR_OK) {
         rq->done(rq);
         return;
     }
@@ -160,6 +176,9 @@ void core_group_commit(struct core *co, struct core_commit_rq *rq)
         (void)commit_one(m, rq->who.epoch, &rq->items[i], &wait, &rq->results[i]);
     }
     co->gstats.commits++;
+#ifdef WEIR_BUG_COMMIT_BEFORE_DURABLE
+    wait = false;
+#endif
     if (!wait) {
         rq->done(rq);
         return;

@@ -311,18 +311,18 @@ static void append(struct core *co, struct attempt *a, struct bytes batch)
 {
     struct flight *g = flight_open(co, batch.n);
     struct part *pt = a->part;
-    uint64_t stamped;
+    uint64_t told;
 
     a->h.base_offset = pt->next;
     a->h.append_ms = g->append_ms > pt->last_append_ms ? g->append_ms : pt->last_append_ms;
     a->h.epoch = co->epoch;
-    stamped = a->h.base_offset;
+    told = a->h.base_offset;
 #ifdef WEIR_BUG_OFFSET_REUSE
     if (g->n > 0 && g->items[g->n - 1].part == pt) {
-        stamped = g->items[g->n - 1].base;
+        told = g->items[g->n - 1].base;
     }
 #endif
-    batch_stamp((uint8_t *)(uintptr_t)batch.p, stamped, a->h.append_ms, a->h.epoch);
+    batch_stamp((uint8_t *)(uintptr_t)batch.p, a->h.base_offset, a->h.append_ms, a->h.epoch);
     flight_add(co, g,
                &(struct append){.part = pt,
                                 .dedupe = a->dedupe,
@@ -334,7 +334,7 @@ static void append(struct core *co, struct attempt *a, struct bytes batch)
                &a->h);
     count_append(co, a, batch);
     a->rq->ok = (struct msg_produce_ok){
-        .has_offset = true, .base_offset = stamped, .append_ms = a->h.append_ms};
+        .has_offset = true, .base_offset = told, .append_ms = a->h.append_ms};
     a->rq->internal[0] = a->rq->internal[1] = 0;
     link_request(pt, a->rq);
 #ifdef WEIR_BUG_ACK_BEFORE_SYNC

@@ -388,6 +388,9 @@ static enum served serve(struct rpart *rp, uint64_t want, struct core_piece *out
         out->data = take_data(rp, want);
         return SERVED_DATA;
     }
+#ifdef WEIR_BUG_SILENT_RESET
+    rp->offset = rp->offset < out->log_start ? out->log_start : rp->offset;
+#endif
     if (rp->offset < out->log_start || rp->offset > pt->next) {
         const bool diverged =
             rp->has_epoch && rp->epoch != co->epoch && rp->offset >= out->log_start;

@@ -85,6 +85,10 @@ static void grant(struct gpart *gp)
     gp->granting = true;
     gp->handed_out = gp->pending;
     gpart_dirty(gp, STORE_SYNC);
+#ifdef WEIR_BUG_GRANT_EARLY
+    gp->group->durable_generation = gp->assign_epoch;
+    gpart_granted(gp);
+#endif
 }
 
 void gpart_release(struct gpart *gp)
