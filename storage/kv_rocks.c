@@ -65,9 +65,14 @@ static enum werr iter_open(struct kv *k, enum store_table t, struct slice lo, st
     struct rocks *rk = db_of(k);
     struct kv_iter *it = must_calloc(1, sizeof *it);
 
-    (void)e;
     buf_put(&it->lo, lo.p, lo.n);
     buf_put(&it->hi, hi.p, hi.n);
+    if (it->lo.failed || it->hi.failed) { /* without its bounds it would read other rows */
+        buf_fini(&it->lo);
+        buf_fini(&it->hi);
+        free(it);
+        return werror_set(e, WERR_NOMEM, "no memory for the bounds of a read");
+    }
     it->options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_verify_checksums(it->options, 1);
     rocksdb_readoptions_set_fill_cache(it->options, 0);
