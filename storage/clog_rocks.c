@@ -74,6 +74,8 @@ struct clog_rocks {
     bool syncing;                /* somebody is in a sync, or delivers its callbacks */
     bool stop, running;
     uint64_t wal_bytes; /* size of wal_fd after the last write; committer */
+    uint64_t
+        older_bytes; /* of logs before it, at most: they go when they are written out; committer */
     int wal_fd; /* what is in `head` lies in this file, or is synced; changes only while !syncing */
     enum werr failed;
     struct werror why; /* the first error; its code is WERR_OK until then */
@@ -259,6 +261,7 @@ static enum werr arm(struct clog_rocks *cr, const char *newest, struct werror *e
         }
         return rc;
     }
+    cr->older_bytes += cr->wal_bytes;
     cr->wal_bytes = (uint64_t)st.st_size;
     pthread_mutex_lock(&cr->mu);
     while (cr->syncing) {
@@ -329,6 +332,23 @@ static bool has_room(const struct clog_rocks *cr, uint64_t n)
 }
 
 /*
+ * The same, and for writing out all that lies only in logs: a flush that meets ENOSPC has others
+ * behind it, which are given up in the same way.
+ */
+static bool may_append(struct clog_rocks *cr, size_t n)
+{
+    uint64_t logs = cr->wal_bytes + cr->older_bytes;
+    char unused[32];
+
+    if (has_room(cr, n + logs + logs / 16)) {
+        return true;
+    }
+    rocks_newest_wal(cr->rk->dir, unused, sizeof unused, &logs); /* what was written out is gone */
+    cr->older_bytes = logs > cr->wal_bytes ? logs - cr->wal_bytes : 0;
+    return has_room(cr, n + logs + logs / 16);
+}
+
+/*
  * RocksDB refused a record as ENOSPC. True when it has done so for long, although there is space
  * for all that its recovery writes: then only a restart helps.
  */
@@ -362,7 +382,7 @@ static enum werr append(struct clog *l, uint64_t tag, enum clog_kind kind, struc
     pthread_mutex_lock(&cr->mu);
     rc = cr->failed;
     pthread_mutex_unlock(&cr->mu);
-    if (rc == WERR_OK && !has_room(cr, rec.n)) {
+    if (rc == WERR_OK && !may_append(cr, rec.n)) {
         return WERR_STORAGE_FULL;
     }
     if (rc == WERR_OK) {
