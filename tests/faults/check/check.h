@@ -54,6 +54,7 @@ enum check_anomaly {
     CHECK_POSITION_PAST, /* A8 */
     CHECK_READ_SKIP,     /* A9 */
     CHECK_READ_BACK,     /* A9 */
+    CHECK_SILENT_RESET,  /* A9 */
     CHECK_HW_BACK,       /* A9 */
     CHECK_SEEN_LOST,     /* A9 */
     CHECK_UNSEEN,        /* A10 */

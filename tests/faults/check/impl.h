@@ -139,9 +139,11 @@ bool index_sought(const struct check *c, uint32_t group, uint32_t part, int64_t 
 struct ask *index_ask(const struct check *c, uint32_t file, uint64_t op);
 /** First message at or after offset in a pass of the final read; NULL = none. */
 const struct final *index_final(const struct check *c, uint32_t part, int pass, int64_t offset);
-/** True when the final read shows a message in [from, to); *at is its offset. */
-bool index_final_between(const struct check *c, uint32_t part, int64_t from, int64_t to,
-                         int64_t *at);
+/** Offsets are dense: who stands at `next` and gets `offset` was led past what lies between. Tells
+ * what that is: CHECK_READ_SKIP, the final read shows some of it (*at); CHECK_SILENT_RESET, it is
+ * below the start of the log by now, and the reader was not told; CHECK_ANOMALIES: neither. */
+enum check_anomaly index_jump(const struct check *c, uint32_t part, int64_t next, int64_t offset,
+                              int64_t *at);
 /** An allocation that does not fail: a checker without memory must not say clean. @gives */
 void *check_alloc(size_t n, size_t size);
 /** Sorts by group, part, time, type. */

@@ -116,17 +116,19 @@ const struct final *index_final(const struct check *c, uint32_t part, int pass, 
     return lo < r->to ? &f[lo] : NULL;
 }
 
-bool index_final_between(const struct check *c, uint32_t part, int64_t from, int64_t to,
-                         int64_t *at)
+enum check_anomaly index_jump(const struct check *c, uint32_t part, int64_t next, int64_t offset,
+                              int64_t *at)
 {
-    for (int pass = 0; from < to && pass < PASSES; pass++) {
-        const struct final *f = index_final(c, part, pass, from);
-        if (f && f->offset < to) {
+    const struct part *p = &c->parts[part];
+    for (int pass = 0; next < offset && pass < PASSES; pass++) {
+        const struct final *f = index_final(c, part, pass, next);
+        if (f && f->offset < offset) {
             *at = f->offset;
-            return true;
+            return CHECK_READ_SKIP;
         }
     }
-    return false;
+    *at = p->start;
+    return next < offset && p->complete && next < p->start ? CHECK_SILENT_RESET : CHECK_ANOMALIES;
 }
 
 /* ---------------------------------------------------------------- sorting */

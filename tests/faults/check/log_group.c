@@ -38,11 +38,11 @@ static void delivered(struct check *c, const struct hist_event *e, uint32_t part
         v.what = CHECK_READ_BACK;
         report(c, &v, "group %u: a member got offset %lld when %lld was next", e->group,
                (long long)e->offset, (long long)s->next);
-    } else if (index_final_between(c, part, s->next, e->offset, &at)) {
-        v.what = CHECK_READ_SKIP;
-        report(c, &v,
-               "group %u: a member got offset %lld when %lld was next, and %lld is in the log",
-               e->group, (long long)e->offset, (long long)s->next, (long long)at);
+    } else if ((v.what = index_jump(c, part, s->next, e->offset, &at)) != CHECK_ANOMALIES) {
+        report(c, &v, "group %u: a member got offset %lld when %lld was next%s%lld", e->group,
+               (long long)e->offset, (long long)s->next,
+               v.what == CHECK_READ_SKIP ? ", and there is " : "; the log begins at ",
+               (long long)at);
     }
     s->next = e->offset + 1;
     s->last = e;

@@ -26,10 +26,14 @@ static void follow(struct check *c, const struct hist_event *e, uint32_t part, s
         v.what = CHECK_READ_BACK;
         report(c, &v, "got offset %lld when %lld was next", (long long)e->offset,
                (long long)s->next);
-    } else if (s->stamp == stamp && index_final_between(c, part, s->next, e->offset, &at)) {
-        v.what = CHECK_READ_SKIP;
-        report(c, &v, "got offset %lld when %lld was next, and %lld is in the log",
-               (long long)e->offset, (long long)s->next, (long long)at);
+    } else if (s->stamp == stamp) {
+        v.what = index_jump(c, part, s->next, e->offset, &at);
+        if (v.what != CHECK_ANOMALIES) {
+            report(c, &v, "got offset %lld when %lld was next%s%lld", (long long)e->offset,
+                   (long long)s->next,
+                   v.what == CHECK_READ_SKIP ? ", and there is " : "; the log begins at ",
+                   (long long)at);
+        }
     }
     *s = (struct stand){.stamp = stamp, .next = e->offset + 1, .last = e};
 }

@@ -38,6 +38,8 @@ static const struct check_rule rules[CHECK_ANOMALIES] = {
     [CHECK_POSITION_PAST] = {"A8", "position_past", "a position beyond the high watermark"},
     [CHECK_READ_SKIP] = {"A9", "read_skip", "a reader was led past messages that are there"},
     [CHECK_READ_BACK] = {"A9", "read_back", "a reader was led back"},
+    [CHECK_SILENT_RESET] = {"A9", "silent_reset",
+                            "a reader was led past what retention took, untold"},
     [CHECK_HW_BACK] = {"A9", "hw_back", "a high watermark below one told before"},
     [CHECK_SEEN_LOST] = {"A9", "seen_lost", "seen by a reader, and gone"},
     [CHECK_UNSEEN] = {"A10", "unseen", "a group that did not reach the end"},

@@ -59,12 +59,23 @@ static void member_begins_too_late(void **state)
     world_wants(w, CHECK_READ_SKIP);
 }
 
-static void member_begins_where_retention_left_it(void **state)
+static void member_led_past_what_retention_took(void **state)
 {
     struct world *w = *state;
     fill(w, 1, 6, 0);
     join(w, M1);
     gained(w, M1, 0, 1, 1);
+    deliver_all(w, M1, 0, 3, 6);
+    w->log[0].start = 3;
+    world_wants(w, CHECK_SILENT_RESET);
+}
+
+static void member_begins_where_retention_left_it(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 6, 0);
+    join(w, M1);
+    gained(w, M1, 0, 3, 1);
     deliver_all(w, M1, 0, 3, 6);
     w->log[0].start = 3;
     world_clean(w);
@@ -438,6 +449,74 @@ static void told_of_gaining_late(void **state)
     world_clean(w);
 }
 
+static void gained_below_a_commit_of_a_generation_before_the_last(void **state)
+{
+    struct world *w = *state;
+    /* the last generation committed less than the one before it, which a broker that fences allows
+     * only when nobody else is asked: what counts is the greatest of all older ones */
+    fill(w, 1, 8, 0);
+    join(w, M1);
+    join(w, M2);
+    gained(w, M1, 0, 0, 4);
+    deliver_all(w, M1, 0, 0, 6);
+    const uint64_t op = commit_ask(w, M1, 0, 6, 4);
+    gained(w, M2, 0, 6, 6);
+    deliver_all(w, M2, 0, 6, 8);
+    const uint64_t op2 = commit_ask(w, M2, 0, 7, 6);
+    commit_answer(w, M2, 0, 7, 6, op2, HIST_OK);
+    commit_answer(w, M1, 0, 6, 4, op, HIST_OK);
+    gained(w, M1, 0, 5, 8);
+    world_wants(w, CHECK_GAINED_BACK);
+}
+
+static void gained_at_an_older_commit_while_the_last_is_of_its_own_time(void **state)
+{
+    struct world *w = *state;
+    /* generation 5 is told late, after 6 has committed: only what generation 4 committed binds it
+     */
+    fill(w, 1, 8, 0);
+    join(w, M1);
+    join(w, M2);
+    gained(w, M1, 0, 0, 4);
+    deliver_all(w, M1, 0, 0, 3);
+    commit(w, M1, 0, 3, 4, HIST_OK);
+    lost(w, M1, 0, 4);
+    gained(w, M2, 0, 3, 6);
+    deliver_all(w, M2, 0, 3, 8);
+    commit(w, M2, 0, 8, 6, HIST_OK);
+    gained(w, M1, 0, 2, 5);
+    world_wants(w, CHECK_GAINED_BACK);
+}
+
+static void an_answer_that_names_a_newer_generation(void **state)
+{
+    struct world *w = *state;
+    /* asked in generation 4, answered in 8: it may have been sent with 8 */
+    fill(w, 1, 4, 0);
+    join(w, M1);
+    gained(w, M1, 0, 0, 4);
+    join(w, M2);
+    gained(w, M2, 0, 0, 6);
+    lost(w, M2, 0, 6);
+    deliver_all(w, M1, 0, 0, 2);
+    const uint64_t op = commit_ask(w, M1, 0, 2, 4);
+    commit_answer(w, M1, 0, 2, 8, op, HIST_OK);
+    world_clean(w);
+}
+
+static void generations_of_two_groups_do_not_mix(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 4, 0);
+    join(w, M1);
+    join(w, M2);
+    gained(w, M1, 0, 0, 4);
+    struct hist_event e = {
+        .kind = HIST_GAINED, .topic = TOPIC, .partition = 0, .group = 9, .generation = 4};
+    world_add(w, M2, e);
+    world_clean(w);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int test_log(void)
@@ -447,6 +526,7 @@ int test_log(void)
         T(handed_over_with_redelivery),
         T(member_skips),
         T(member_begins_too_late),
+        T(member_led_past_what_retention_took),
         T(member_begins_where_retention_left_it),
         T(member_goes_back),
         T(gained_again_goes_back_rightly),
@@ -477,6 +557,10 @@ int test_log(void)
         T(gained_below_a_commit_of_two_generations_ago),
         T(gained_below_a_commit_that_was_not_answered),
         T(told_of_gaining_late),
+        T(gained_below_a_commit_of_a_generation_before_the_last),
+        T(gained_at_an_older_commit_while_the_last_is_of_its_own_time),
+        T(an_answer_that_names_a_newer_generation),
+        T(generations_of_two_groups_do_not_mix),
     };
     return cmocka_run_group_tests_name("log groups", tests, 0, 0);
 }

@@ -22,12 +22,22 @@ static void skips_one(void **state)
     world_wants(w, CHECK_READ_SKIP);
 }
 
-static void skips_what_retention_took(void **state)
+static void led_past_what_retention_took(void **state)
 {
     struct world *w = *state;
     fill(w, 1, 6, 0);
     read_(w, 0, 0);
     read_(w, 0, 4);
+    w->log[0].start = 4;
+    world_wants(w, CHECK_SILENT_RESET);
+}
+
+static void told_what_retention_took(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 6, 0);
+    read_sub(w, 1, 0, 0); /* the subscription ends with an error; the next begins at the start */
+    read_sub(w, 2, 0, 4);
     w->log[0].start = 4;
     world_clean(w);
 }
@@ -176,7 +186,8 @@ int test_read(void)
     const struct CMUnitTest tests[] = {
         T(reads_all_in_order),
         T(skips_one),
-        T(skips_what_retention_took),
+        T(led_past_what_retention_took),
+        T(told_what_retention_took),
         T(reads_one_again),
         T(a_new_subscription_begins_anywhere),
         T(partitions_do_not_mix),
