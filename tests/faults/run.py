@@ -10,12 +10,14 @@ Exit code: 0 clean, 1 a promise was broken, 2 too little happened to say (or no 
 The full plan goes on where the ledger says it stopped; --minutes bounds one sitting.
 """
 import argparse
+import collections
 import importlib
 import os
 import pkgutil
 import secrets
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -79,29 +81,54 @@ def say(*words):
     print(*words, flush=True)
 
 
-def run_cell(cell, cycles, options, ledger, deadline):
-    """Runs until `cycles` are done or the time is over. Returns the worst code."""
-    worst = CLEAN
-    done = 0
-    while done < cycles and time.monotonic() < deadline:
-        n = min(cell.per_run, cycles - done) if options.plan == "full" else cycles
-        seed = options.next_seed()
-        began = time.monotonic()
-        r = one_run(cell, seed, n, options)
-        took = time.monotonic() - began
-        done += n
-        acked = r.figures.get("ok", 0)
+class Sitting:
+    """The runs of one call: cells take turns, so that a sitting cut short has done some of each."""
+
+    def __init__(self, cells, wanted, options, ledger):
+        self.cells, self.options, self.ledger = cells, options, ledger
+        self.left = {name: n for name, n in wanted.items() if n > 0}
+        self.turn = collections.deque(self.left)
+        self.runs = dict.fromkeys(self.left, 0)
+        self.codes = dict.fromkeys(self.left, CLEAN)
+        self.deadline = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
+        self.lock = threading.Lock()
+
+    def work(self):
+        while True:
+            with self.lock:
+                if not self.turn or time.monotonic() > self.deadline:
+                    return
+                name = self.turn.popleft()
+                seed = self.options.first_seed + self.runs[name]
+                self.runs[name] += 1
+            cell = self.cells[name]
+            n = min(cell.per_run, self.left[name]) if self.options.plan == "full" else self.left[name]
+            began = time.monotonic()
+            r = one_run(cell, seed, n, self.options)
+            with self.lock:
+                self.tell(name, seed, n, r, time.monotonic() - began)
+                self.left[name] -= n
+                if self.left[name] > 0 and (r.code == CLEAN or self.options.go_on):
+                    self.turn.append(name)
+
+    def tell(self, name, seed, cycles, r, took):
         faults = " ".join(f"{k}={v}" for k, v in sorted(r.figures["faults"].items()))
-        say(f"{cell.name:18} seed {seed}  cycles {n:4}  acked {acked:8}  {faults}  {took:6.1f} s  {WORDS[r.code]}")
-        ledger.add(cell.name, seed, n, r, took)
+        say(f"{name:18} seed {seed}  cycles {cycles:4}  acked {r.figures.get('ok', 0):8}  {faults}  {took:6.1f} s  "
+            f"{WORDS[r.code]}")
+        self.ledger.add(name, seed, cycles, r, took)
         if r.code != CLEAN:
             say(r.text)
-            say(f"kept: {r.kept}\nagain: run.py --bin-dir {options.bin_dir} --plan {options.plan} "
-                f"--replay {cell.name}:{seed}:{n}")
-            worst = VIOLATION if VIOLATION in (worst, r.code) else INVALID
-            if not options.go_on:
-                break
-    return worst
+            say(f"kept: {r.kept}\nagain: run.py --bin-dir {self.options.bin_dir} --plan {self.options.plan} "
+                f"--replay {name}:{seed}:{cycles}")
+            self.codes[name] = VIOLATION if VIOLATION in (self.codes[name], r.code) else INVALID
+
+    def run(self, jobs):
+        workers = [threading.Thread(target=self.work) for _ in range(jobs)]
+        for w in workers:
+            w.start()
+        for w in workers:
+            w.join()
+        return self.codes
 
 
 def parse():
@@ -121,18 +148,13 @@ def parse():
     p.add_argument("--go-on", action="store_true", help="go on after a violation")
     p.add_argument("--ledger", default=os.path.join(HERE, "ledger.tsv"), help="where the full plan adds up")
     p.add_argument("--no-ledger", action="store_true", help="do not add what was run")
+    p.add_argument("--jobs", type=int, default=2, help="brokers at the same time (default 2)")
     p.add_argument("--list", action="store_true")
     p.add_argument("--totals", action="store_true")
     o = p.parse_args()
     o.builds = dict(b.split("=", 1) for b in o.build)
     first = o.seed if o.seed is not None else secrets.randbelow(1 << 31)
     o.first_seed = first
-    state = {"next": first}
-
-    def next_seed():
-        state["next"] += 1
-        return state["next"] - 1
-    o.next_seed = next_seed
     return o
 
 
@@ -159,16 +181,16 @@ def main():
     if unknown:
         sys.exit(f"run.py: no such cell: {', '.join(unknown)}")
     say(f"plan {options.plan}, seed {options.first_seed}")
-    deadline = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
-    codes = {}
+    wanted, codes = {}, {}
     for name in chosen:
         cell = cells[name]
         if cell.needs_build and cell.needs_build not in options.builds:
             say(f"{name:18} needs --build {cell.needs_build}=DIR: INVALID")
             codes[name] = INVALID
-            continue
-        want = options.cycles or (cell.quick if options.plan == "quick" else cell.full - ledger.cycles(name))
-        codes[name] = run_cell(cell, want, options, ledger, deadline)
+        else:
+            wanted[name] = options.cycles or (cell.quick if options.plan == "quick"
+                                              else cell.full - ledger.cycles(name))
+    codes |= Sitting(cells, wanted, options, ledger).run(options.jobs)
     ledger.write_rows()
     bad = [f"{n}: {WORDS[c]}" for n, c in codes.items() if c != CLEAN]
     say(f"{len(codes) - len(bad)} of {len(codes)} cells clean" + ("; " + ", ".join(bad) if bad else ""))
