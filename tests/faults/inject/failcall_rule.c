@@ -9,6 +9,7 @@
  */
 #include "tests/faults/inject/failcall_rule.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -217,7 +218,24 @@ static void note(enum fail_call call, uint64_t number, const char *what)
     }
 }
 
-static int count(enum fail_call call, const char *what)
+/* Who asked: the library and the place in it, which addr2line understands. */
+static void note_caller(enum fail_call call, uint64_t number, size_t bytes, const void *caller)
+{
+    const char *name = "?";
+    char what[PATH_MAX + 64];
+    Dl_info info;
+    size_t at = 0;
+
+    if (dladdr(caller, &info) != 0 && info.dli_fname != NULL) {
+        name = info.dli_fname;
+        at = (size_t)((uintptr_t)caller - (uintptr_t)info.dli_fbase);
+    }
+    (void)snprintf(what, sizeof what, "%zu bytes for %s+0x%zx", bytes, name, at);
+    note(call, number, what);
+}
+
+/* True when this call fails; *number is what it was counted as. */
+static bool count(uint64_t *number)
 {
     struct fail_control *c = rule.control;
     const uint64_t at = __atomic_load_n(&c->at, __ATOMIC_RELAXED);
@@ -226,18 +244,17 @@ static int count(enum fail_call call, const char *what)
 
     __atomic_add_fetch(&c->seen, 1, __ATOMIC_RELAXED);
     if (__atomic_load_n(&c->armed, __ATOMIC_ACQUIRE) == 0) {
-        return 0;
+        return false;
     }
     n = __atomic_add_fetch(&c->hits, 1, __ATOMIC_RELAXED);
     fails = rule.mode == MODE_ONCE     ? n == at
             : rule.mode == MODE_STICKY ? n >= at
                                        : at > 0 && n % at == 0;
-    if (!fails) {
-        return 0;
+    if (fails) {
+        __atomic_add_fetch(&c->fired, 1, __ATOMIC_RELAXED);
     }
-    __atomic_add_fetch(&c->fired, 1, __ATOMIC_RELAXED);
-    note(call, n, what);
-    return rule.error;
+    *number = n;
+    return fails;
 }
 
 static bool below(const char *path, const char *dir)
@@ -274,11 +291,15 @@ static void path_of(int fd, char *path, size_t size)
 
 static int on_path(enum fail_call call, const char *path)
 {
+    uint64_t number = 0;
     const int saved_errno = errno;
-    const int fate = counts(path) ? count(call, path) : 0;
+    const bool fails = counts(path) && count(&number);
 
+    if (fails) {
+        note(call, number, path);
+    }
     errno = saved_errno;
-    return fate;
+    return fails ? rule.error : 0;
 }
 
 /* Also for calls of our own: only a file call from outside of the program can be left out here. */
@@ -315,14 +336,13 @@ int fail_on_alloc(size_t bytes, const void *caller)
 {
     const uintptr_t at = (uintptr_t)caller;
     const int saved_errno = errno;
-    char what[64];
-    int fate = 0;
+    uint64_t number = 0;
+    bool fails = !rule.program_only || (at >= rule.program_start && at < rule.program_end);
 
-    if (!rule.program_only || (at >= rule.program_start && at < rule.program_end)) {
-        (void)snprintf(what, sizeof what, "%zu bytes +0x%zx", bytes,
-                       (size_t)(at - rule.program_start));
-        fate = count(FAIL_ALLOC, what);
+    fails = fails && count(&number);
+    if (fails) {
+        note_caller(FAIL_ALLOC, number, bytes, caller);
     }
     errno = saved_errno;
-    return fate;
+    return fails ? rule.error : 0;
 }
