@@ -517,6 +517,76 @@ static void generations_of_two_groups_do_not_mix(void **state)
     world_clean(w);
 }
 
+static void a_commit_below_what_was_told_does_not_bind_less(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 6, 0);
+    join(w, M1);
+    gained(w, M1, 0, 0, 4);
+    deliver_all(w, M1, 0, 0, 5);
+    commit(w, M1, 0, 5, 4, HIST_UNKNOWN);
+    position(w, LOG_GROUP, 0, 5);
+    commit(w, M1, 0, 4, 4, HIST_OK);
+    position(w, LOG_GROUP, 0, 4);
+    world_wants(w, CHECK_POSITION_BACK);
+}
+
+static void position_of_a_queue_may_go_back(void **state)
+{
+    struct world *w = *state;
+    /* below it is what is settled, and what is settled is on disk only when it is answered */
+    fill(w, 1, 6, 0);
+    join(w, W1);
+    position(w, QUEUE_GROUP, 0, 5);
+    position(w, QUEUE_GROUP, 0, 3);
+    world_clean(w);
+}
+
+static void a_seek_of_another_partition_excuses_nothing(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 6, 1);
+    join(w, M1);
+    gained(w, M1, 1, 0, 4);
+    deliver_all(w, M1, 1, 0, 4);
+    commit(w, M1, 1, 4, 4, HIST_OK);
+    watermark(w, 0, 0);
+    seek(w, LOG_GROUP, 0, 0, HIST_OK);
+    position(w, LOG_GROUP, 1, 3);
+    world_wants(w, CHECK_POSITION_BACK);
+}
+
+static void a_seek_of_another_group_excuses_nothing(void **state)
+{
+    struct world *w = *state;
+    four_of_six(w);
+    seek(w, QUEUE_GROUP, 0, 0, HIST_OK);
+    position(w, LOG_GROUP, 0, 3);
+    world_wants(w, CHECK_POSITION_BACK);
+}
+
+static void a_commit_asked_during_a_seek_binds_nobody(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 6, 0);
+    join(w, M1);
+    gained(w, M1, 0, 0, 4);
+    deliver_all(w, M1, 0, 0, 4);
+    struct hist_event e = {.kind = HIST_SEEK,
+                           .topic = TOPIC,
+                           .partition = 0,
+                           .offset = 1,
+                           .group = LOG_GROUP,
+                           .op = 1000};
+    world_add(w, DI, e);
+    const uint64_t op = commit_ask(w, M1, 0, 4, 4);
+    e.kind = HIST_SEEK_DONE;
+    world_add(w, DI, e);
+    commit_answer(w, M1, 0, 4, 4, op, HIST_OK);
+    position(w, LOG_GROUP, 0, 1);
+    world_clean(w);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int test_log(void)
@@ -561,6 +631,11 @@ int test_log(void)
         T(gained_at_an_older_commit_while_the_last_is_of_its_own_time),
         T(an_answer_that_names_a_newer_generation),
         T(generations_of_two_groups_do_not_mix),
+        T(a_commit_below_what_was_told_does_not_bind_less),
+        T(position_of_a_queue_may_go_back),
+        T(a_seek_of_another_partition_excuses_nothing),
+        T(a_seek_of_another_group_excuses_nothing),
+        T(a_commit_asked_during_a_seek_binds_nobody),
     };
     return cmocka_run_group_tests_name("log groups", tests, 0, 0);
 }
