@@ -369,10 +369,15 @@ static enum werr open_core(struct server *srv, struct werror *e)
         .auto_create = srv->conf->dev,
         .max_topics = (uint32_t)srv->conf->max_topics,
     };
+    enum werr rc;
 
     topic_config_defaults(&cc.topic_defaults);
-    srv->exit_code = EXIT_CODE_DATA_LOSS;
-    return core_open(&srv->core, &cc, srv->st, &env, e);
+    rc = core_open(&srv->core, &cc, srv->st, &env, e);
+    srv->exit_code = rc == WERR_NOMEM || rc == WERR_IO || rc == WERR_STORAGE_FULL ||
+                             rc == WERR_INDETERMINATE
+                         ? EXIT_CODE_IO /* that says nothing about the data */
+                         : EXIT_CODE_DATA_LOSS;
+    return rc;
 }
 
 static void take_advertise(struct server *srv)
