@@ -313,9 +313,7 @@ uint64_t frame_error_detail(struct slice err, const char *name, uint64_t def)
         struct slice key = mpread_str(&r, SIZE_MAX);
 
         if (slice_eq(key, slice_str(name)) && mpread_peek(&r) == MP_UINT) {
-            uint64_t v = mpread_uint(&r, UINT64_MAX);
-
-            return r.err == WERR_OK ? v : def;
+            return mpread_uint(&r, UINT64_MAX); /* whole: its head was looked at */
         }
         (void)mpread_skip(&r);
     }

@@ -79,7 +79,7 @@ static bool wide_head(const uint8_t *p, size_t left, struct head *h)
         h->head_bytes = 1;
         h->n = width;
     } else if (h->type == MP_INT) {
-        unsigned shift = width == 0 ? 0 : (unsigned)(64 - 8 * width);
+        unsigned shift = (unsigned)(64 - 8 * width) & 63; /* every integer here has a width */
 
         h->neg = (int64_t)(n << shift) >> shift;
         if (h->neg >= 0) { /* a signed encoding of a value that is not negative is legal */
