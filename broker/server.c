@@ -373,10 +373,10 @@ static enum werr open_core(struct server *srv, struct werror *e)
 
     topic_config_defaults(&cc.topic_defaults);
     rc = core_open(&srv->core, &cc, srv->st, &env, e);
-    srv->exit_code = rc == WERR_NOMEM || rc == WERR_IO || rc == WERR_STORAGE_FULL ||
-                             rc == WERR_INDETERMINATE
-                         ? EXIT_CODE_IO /* that says nothing about the data */
-                         : EXIT_CODE_DATA_LOSS;
+    srv->exit_code =
+        rc == WERR_NOMEM || rc == WERR_IO || rc == WERR_STORAGE_FULL || rc == WERR_INDETERMINATE
+            ? EXIT_CODE_IO /* that says nothing about the data */
+            : EXIT_CODE_DATA_LOSS;
     return rc;
 }
 
