@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 build = cmake --preset $(1) >build/$(1).configure.log 2>&1 || { cat build/$(1).configure.log; exit 1; }; \
         cmake --build --preset $(1) -j $(JOBS) -- --quiet
 
-.PHONY: help deps demo demo-proof test check-faults dev release asan tsan fuzz coverage bench fmt fmt-check tidy lint \
+.PHONY: help deps demo demo-proof test check-faults check-mutants dev release asan tsan fuzz coverage bench fmt fmt-check tidy lint \
         install clean docs soak
 
 help: ## this list
@@ -36,6 +36,10 @@ check-faults: deps build ## break a real server in every way we know; PLAN=quick
 	@$(call build,killpoints)
 	@python3 tests/faults/run.py --bin-dir build/release/bin --build killpoints=build/killpoints/bin --plan $(PLAN) $(FAULTS)
 
+check-mutants: deps build ## servers broken on purpose must be caught by the fault suite (an hour or so)
+	@$(call build,release)
+	@python3 tests/faults/mutants.py --bin-dir build/release/bin $(FAULTS)
+
 dev: deps build ## debug build, warnings are errors
 	@$(call build,dev)
 
@@ -50,9 +54,9 @@ tsan: deps build ## tests with threads under ThreadSanitizer
 	@$(call build,tsan)
 	@.ci/ctest tsan -L 'unit|sim' -E 'rocks|cli|client|house' # RocksDB's own threads are not instrumented
 
-fuzz: deps build ## run every fuzz target for FUZZ_SECONDS (60) each
+fuzz: deps build ## every fuzz target for FUZZ_SECONDS (60), or until FUZZ_RUNS executions are in the ledger
 	@$(call build,fuzz)
-	@.ci/fuzz build/fuzz $${FUZZ_SECONDS:-60}
+	@.ci/fuzz build/fuzz
 
 coverage: deps build ## line and branch coverage of the unit tests
 	@$(call build,coverage)
