@@ -221,6 +221,19 @@ static void announce(const struct opening *o)
     }
 }
 
+/* The first floor of this start was written, whatever became of its sync: the open was verified,
+ * and to take it back would leave a store that is older than its floor. The next start sees which
+ * of the two floors lasted. */
+static bool floor_moved(const struct opening *o)
+{
+    struct floor_mark *marks = NULL;
+    struct kv_floor now = {0};
+    const enum werr rc = floor_load(o->dir, &now, &marks, NULL);
+
+    free(marks);
+    return rc != WERR_NOT_FOUND && (rc != WERR_OK || now.seq != o->floor.seq);
+}
+
 /*
  * From the lock on. An open that is refused is taken back: replaying has by then deleted the log.
  * With accept_data_loss, losses that show only in the rows lead to the same examination as those
@@ -244,13 +257,13 @@ static enum werr open_store(struct opening *o, struct store **out, struct rocks 
     if (rc != WERR_OK) {
         *rk = NULL;
     }
-    if (kept && rc != WERR_OK) {
+    if (kept && rc != WERR_OK && !floor_moved(o)) {
         struct werror undo;
 
         if (rocks_undo(o->dir, o->floor.seq, &undo) != WERR_OK) {
             say(o, "undo_failed", undo.text);
         }
-    } else if (kept) {
+    } else if (kept && rc == WERR_OK) {
         rocks_undo_drop(o->dir, o->floor.seq);
     }
     return rc;
