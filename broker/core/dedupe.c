@@ -99,7 +99,7 @@ static size_t put_row(const struct dedupe *d, struct buf *row, struct store_txn 
 
     buf_clear(row);
     window_encode(&d->w, row);
-    if (row->failed) {
+    if (row->failed) { /* cov: no memory, and then we stop */
         abort();
     }
     txn_put(t, TABLE_META, key_slice(&k), buf_slice(row));

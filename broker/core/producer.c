@@ -350,8 +350,9 @@ enum werr producer_check(struct core *co, const struct dedupe *d, uint64_t pid, 
         return werror_set(e, WERR_UNKNOWN_PRODUCER, "producer %llu has epoch %u, not yet %u",
                           (unsigned long long)pid, now, epoch);
     }
+    assert(n != NULL); /* without a name there is no epoch above this one */
     return werror_set(e, WERR_PRODUCER_FENCED, "producer %.*s was taken over: epoch %u, yours %u",
-                      n != NULL ? (int)n->name_n : 0, n != NULL ? n->name : "", now, epoch);
+                      (int)n->name_n, n->name, now, epoch);
 }
 
 /* ---------------------------------------------------------------- start, stop, upkeep */
