@@ -587,6 +587,24 @@ static void a_commit_asked_during_a_seek_binds_nobody(void **state)
     world_clean(w);
 }
 
+static void double_owner_among_many(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 3, 0);
+    fill(w, 4, 3, 1);
+    join(w, M1);
+    join(w, M2);
+    gained(w, M1, 0, 0, 4);
+    gained(w, M1, 1, 0, 5);
+    gained(w, M2, 1, 0, 6);
+    gained(w, M1, 0, 0, 7);
+    gained(w, M1, 1, 0, 8);
+    gained(w, M2, 1, 0, 4);
+    gained(w, M2, 0, 0, 4);
+    gained(w, M2, 0, 0, 9);
+    world_wants(w, CHECK_DOUBLE_OWNER);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int test_log(void)
@@ -636,6 +654,7 @@ int test_log(void)
         T(a_seek_of_another_partition_excuses_nothing),
         T(a_seek_of_another_group_excuses_nothing),
         T(a_commit_asked_during_a_seek_binds_nobody),
+        T(double_owner_among_many),
     };
     return cmocka_run_group_tests_name("log groups", tests, 0, 0);
 }
