@@ -1,5 +1,6 @@
 """The ledger: what sittings of the full plan ran, one row per sitting and cell, so that they add up."""
 import os
+import re
 import subprocess
 import time
 
@@ -11,6 +12,14 @@ def commit():
     r = subprocess.run(["git", "-C", os.path.dirname(os.path.abspath(__file__)), "describe", "--always", "--dirty"],
                        capture_output=True, text=True, check=False)
     return r.stdout.strip() or "unknown"
+
+
+def guarded(text):
+    """The numbers in "G1-G5 G8 A2": {1, 2, 3, 4, 5, 8}. A1-A10 alone stands for what anomalies break."""
+    out = set()
+    for a, b in re.findall(r"G(\d+)(?:-G(\d+))?", text):
+        out |= set(range(int(a), int(b or a) + 1))
+    return out or ({1, 2, 3, 4, 5, 7, 8} if "A1-A10" in text else set())
 
 
 class Ledger:
@@ -58,11 +67,27 @@ class Ledger:
                 self.old.append({c: str(r[c]) for c in COLUMNS})
         self.new = {}
 
+    def sums(self, cell):
+        rows = [r for r in self.old if r["cell"] == cell and r["plan"] == "full"]
+        return {c: sum(int(r[c]) for r in rows) for c in ("runs", "cycles", "acked", "violations", "invalid")}
+
+    def guarantees(self, cells):
+        """The table of docs/GUARANTEES.md: what attacks each promise, and what came of it."""
+        lines = ["| promise | attacked by (cycles run) | runs | acknowledged | violations |", "|---|---|---|---|---|"]
+        for g in range(1, 18):
+            mine = [n for n, c in cells.items() if g in guarded(c.guards)]
+            if not mine:
+                continue
+            sums = {n: self.sums(n) for n in mine}
+            names = ", ".join(f"{n} ({sums[n]['cycles']:,})" for n in mine)
+            runs, acked, bad = (sum(s[k] for s in sums.values()) for k in ("runs", "acked", "violations"))
+            lines.append(f"| G{g} | {names} | {runs:,} | {acked:,} | {bad} |")
+        return "\n".join(lines)
+
     def table(self, cells):
         lines = [f"{'cell':18} {'runs':>7} {'cycles':>8} {'of':>7} {'acked':>12} {'violations':>10} {'invalid':>8}"]
         for name in sorted({r["cell"] for r in self.old}):
-            rows = [r for r in self.old if r["cell"] == name and r["plan"] == "full"]
-            total = {c: sum(int(r[c]) for r in rows) for c in ("runs", "cycles", "acked", "violations", "invalid")}
+            total = self.sums(name)
             full = cells[name].full if name in cells else "-"
             lines.append(f"{name:18} {total['runs']:7} {total['cycles']:8} {full:>7} {total['acked']:12} "
                          f"{total['violations']:10} {total['invalid']:8}")

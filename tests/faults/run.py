@@ -168,6 +168,7 @@ def main():
     ledger = Ledger(options.ledger, options.plan, write=options.plan == "full" and not options.no_ledger)
     if options.totals:
         say(ledger.table(cells))
+        say(ledger.guarantees(cells))
         return CLEAN
     if not options.bin_dir:
         sys.exit("run.py: --bin-dir is needed")
