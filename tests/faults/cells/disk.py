@@ -158,10 +158,12 @@ class DiskFull(Cell):
 
 
 class ReadOnly(Cell):
-    """The journal is aborted under load: nothing is acknowledged from then on; after fsck all is there."""
+    """The journal is aborted, or the file system shut down, under load: nothing is acknowledged from then
+    on; after fsck all is there."""
     name, fault, guards = "read_only", "F4b", "G1-G5 G8"
     quick, full, per_run = 3, 50, 10
-    needs_faults = ("abort",)
+    needs_faults = ()  # abort and shutdown, in turns
+    acks = 3000        # most of the time it is down
     load = None
     may_exit = True
 
@@ -170,12 +172,18 @@ class ReadOnly(Cell):
         rig.start(args=[*MEMORY, "--min-free", "1M"])
         rig.topic(partitions=4)
         rig.usual_load(producers=2, rate=1500)
-        for _ in range(cycles):
-            probe = Probe(rig) if _ == 0 else probe.connect()
+        probe = Probe(rig)
+        for i in range(cycles):
+            if i > 0:
+                probe.connect()
             rig.pause(0.3, 2.0)
             rig.down_on_purpose = True
-            disk.abort()
-            rig.fault("abort")
+            if i % 2 == 0:
+                disk.abort(rig.server)
+                rig.fault("abort")
+            else:
+                disk.shutdown()
+                rig.fault("shutdown")
             self.until_stopped(rig, probe)
             if rig.running():
                 rig.kill()
@@ -196,7 +204,7 @@ class ReadOnly(Cell):
             except (w.Closed, OSError):
                 pass
             rig.sleep(0.01)
-        rig.expect(not rig.running(), "the server acknowledges 10 s after the journal was aborted")
+        rig.expect(not rig.running(), "the server acknowledges 10 s after its disk was taken away")
 
 
 CELLS = [DiskFull, ReadOnly]
