@@ -463,6 +463,16 @@ void commit_group_free(struct group *g)
     free(g);
 }
 
+void commit_distrust(struct commit *c, const struct werror *why)
+{
+    pthread_mutex_lock(&c->mu);
+    latch(c, why);
+    pthread_mutex_unlock(&c->mu);
+    if (c->wake != NULL) {
+        c->wake(c->wake_arg);
+    }
+}
+
 enum commit_health commit_health(struct commit *c, struct werror *why)
 {
     pthread_mutex_lock(&c->mu);

@@ -117,6 +117,9 @@ struct group *commit_full_groups(struct commit *c);
 void commit_resume(struct commit *c);
 void commit_group_free(struct group *g);
 enum commit_health commit_health(struct commit *c, struct werror *why);
+/* Somebody else learned that the log cannot be relied on: from now on every txn is INDETERMINATE.
+ * Any thread. */
+void commit_distrust(struct commit *c, const struct werror *why);
 
 /* Builds g->rep from its txns, following `now`; sets g->after. false: no memory. Committer. */
 bool commit_build(struct commit *c, struct group *g, const struct applied *now);

@@ -312,7 +312,8 @@ static void stats(struct kv *k, struct kv_stats *s)
 
 /*
  * Size of a file of the store, once all of it is on disk. When it was rolled away meanwhile *name
- * becomes "": the next floor names its successor.
+ * becomes "": the next floor names its successor. INDETERMINATE: its sync failed, and the kernel
+ * may have dropped what the log's own next sync would then call durable.
  */
 static enum werr synced_size(const char *dir, char *name, uint64_t *size, struct werror *e)
 {
@@ -328,8 +329,11 @@ static enum werr synced_size(const char *dir, char *name, uint64_t *size, struct
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) {
         name[0] = '\0';
-    } else if (fd < 0 || fstat(fd, &st) != 0 || fdatasync(fd) != 0) {
+    } else if (fd < 0 || fstat(fd, &st) != 0) {
         rc = werror_set(e, WERR_IO, "floor: %s: %s", name, strerror(errno));
+    } else if (fdatasync(fd) != 0) {
+        rc = werror_set(e, errno == ENOSPC ? WERR_STORAGE_FULL : WERR_INDETERMINATE,
+                        "floor: sync %s: %s", name, strerror(errno));
     } else {
         *size = (uint64_t)st.st_size;
     }

@@ -100,6 +100,9 @@ enum werr upkeep_floor(struct upkeep *u, bool clean, struct werror *e)
         u->floor_seq = f.seq;
         u->floored_seq = txn_seq;
     }
+    if (rc == WERR_INDETERMINATE) {
+        commit_distrust(c, e);
+    }
     free(marks);
     return rc;
 }
