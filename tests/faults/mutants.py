@@ -31,7 +31,7 @@ MUTANTS = {
     "HW_EARLY": ["power", "kill_points"],
     "DEDUPE_RAM_ONLY": ["kill9", "lost_ack"],
     "OFFSET_REUSE": ["kill9"],
-    "COMMIT_NO_FENCE": ["zombies", "churn"],
+    "COMMIT_NO_FENCE": ["stale", "zombies", "churn"],
     "WALLCLOCK_LEASE": ["clock_jumps"],
     "SILENT_RESET": ["retention_race"],
     "COMMIT_BEFORE_DURABLE": ["kill9", "churn"],
@@ -92,7 +92,8 @@ class Trial:
         if r.code == suite.VIOLATION and r.figures.get("counts", {}).get("ok", 0) == 0:
             sys.exit(f"mutants.py: {self.name or 'the sound server'} does not work at all: {r.text.strip()[-300:]}")
         if r.code == suite.INVALID:
-            suite.say("    " + r.text.strip().splitlines()[-1])
+            why = [t for t in r.text.splitlines() if t.startswith("invalid: ")] or r.text.strip().splitlines()[-1:]
+            suite.say("    " + why[0])
         if r.code == suite.VIOLATION:
             self.row = (self.name or "(none)", cell.name, found(r), self.cycles, seed)
         return self.row is not None

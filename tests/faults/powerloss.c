@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/faults/powerloss_track.h"
@@ -81,9 +82,14 @@ static void find_all(void)
     find_mkdir();
 }
 
+static long slow_us; /* WEIR_POWERLOSS_SYNC_US: what every sync takes longer, as on a slow disk */
+
 __attribute__((constructor)) static void shim_start(void)
 {
     const char *dir = getenv("WEIR_POWERLOSS_DIR"), *state = getenv("WEIR_POWERLOSS_STATE");
+    const char *slow = getenv("WEIR_POWERLOSS_SYNC_US");
+
+    slow_us = slow != NULL ? strtol(slow, NULL, 10) : 0;
 
     find_all();
     if (dir != NULL && state != NULL) {
@@ -322,6 +328,10 @@ static int sync_with(int (*real)(int), int fd)
     struct stat st;
     /* The size now: what others append meanwhile may miss the sync. */
     const bool known = fstat(fd, &st) == 0 && pl_tracked(st.st_ino);
+    const struct timespec wait = {slow_us / 1000000, slow_us % 1000000 * 1000};
+    if (slow_us > 0) {
+        (void)nanosleep(&wait, NULL);
+    }
     const int rc = real(fd);
     const int saved_errno = errno;
 
