@@ -187,8 +187,12 @@ static void test_refuses_reads_on_and_resumes(void **state)
     assert_true(n > 100);
     assert_int_equal(store_state(st), STORE_FULL);
     assert_true(store_state_reason(st)->text[0] != '\0');
-    for (int i = 0; i < 5; i++) { /* still no, and no harm done by asking */
-        assert_int_equal(append_sync(st, TABLE_LOG_7D, 1, 1, BATCH_BYTES), WERR_STORAGE_FULL);
+    for (int i = 0; i < 5;
+         i++) { /* no harm done by asking; a log that was written out makes room */
+        const enum werr rc = append_sync(st, TABLE_LOG_7D, 1, 1, BATCH_BYTES);
+
+        assert_true(rc == WERR_OK || rc == WERR_STORAGE_FULL);
+        n += rc == WERR_OK;
         expect_all(st, n);
     }
     assert_int_equal(unlink(d->ballast), 0);
@@ -266,7 +270,7 @@ static void test_dies_while_full(void **state)
     ballast_put(d);
     st = open_store(d);
     n = fill(st);
-    (void)append_sync(st, TABLE_LOG_7D, 1, 1, 4000000); /* large: a record that fits partly */
+    n += append_sync(st, TABLE_LOG_7D, 1, 1, 4000000) == WERR_OK;
     front_abandon(st);
     assert_int_equal(unlink(d->ballast), 0);
     st = open_store(d);
