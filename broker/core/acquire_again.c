@@ -1,7 +1,7 @@
 /*
  * The same attempt once more: its answer may have been lost with the connection, so it gets the
  * leases that it still holds, one by one, from the tail cache or read again. What cannot be read is
- * left out: its lease runs out.
+ * left out and given back: whoever asks next has it read again.
  */
 #include "broker/core/acquire_impl.h"
 #include "broker/core/mem.h"
@@ -47,7 +47,11 @@ static bool repeat_lease(struct acquire *a, struct lease *l)
     struct bytes batch;
     struct batch_head h;
 
-    for (uint64_t o = a->at_offset > l->first ? a->at_offset : l->first; o <= l->last; o++) {
+    const uint64_t last = l->last;
+    uint32_t left = l->n_left;
+
+    for (uint64_t o = a->at_offset > l->first ? a->at_offset : l->first; left > 0 && o <= last;
+         o++) {
         if (!lease_has(l, o)) {
             continue;
         }
@@ -55,7 +59,9 @@ static bool repeat_lease(struct acquire *a, struct lease *l)
         if (!repeat_batch(a, l->qp, o, &batch, &h)) {
             if (a->read_failed) {
                 a->read_failed = false;
-                continue; /* it cannot be had: its lease runs out */
+                left--;
+                lease_release_one(l, o); /* frees l with its last message */
+                continue;
             }
             a->reading = true;
             a->read = (struct part_read){.part = l->qp->gp->part,

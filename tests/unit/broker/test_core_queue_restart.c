@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "queue_world.h"
+#include "storage/store_mem.h"
 #include "tests/lib/test.h"
 
 struct bench {
@@ -71,6 +72,29 @@ static void test_leases_hold(void **state)
     world_pass(&x.w, 1100); /* 30 s after it was granted */
     assert_int_equal(row(&x).in_flight, 6);
     assert_int_equal(row(&x).retrying, 2);
+    teardown(&x);
+}
+
+/* The answer was lost, and when it is asked for again its data cannot be read for once: the
+ * messages do not wait for the end of their lease. */
+static void test_repeat_without_data(void **state)
+{
+    struct bench x;
+    uint64_t got;
+
+    (void)state;
+    setup(&x, 10);
+    assert_int_equal(take(&x.t, &x.a, 5, 4), 4);
+    crash(&x, 0);
+    peer_join(&x.a, "t", WERR_OK);
+    store_mem_fault(x.w.st, &(struct store_fault){.kind = FAULT_READ, .k = 1, .rc = WERR_IO});
+    got = take(&x.t, &x.a, 5, 4);
+    store_mem_fault(x.w.st, &(struct store_fault){.kind = FAULT_READ});
+    for (uint64_t attempt = 6; attempt < 20 && got < 10; attempt++) {
+        got += take(&x.t, &x.a, attempt, 10);
+        world_pass(&x.w, 500);
+    }
+    assert_int_equal(got, 10);
     teardown(&x);
 }
 
@@ -420,13 +444,21 @@ static void test_quiet_start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_leases_hold),  cmocka_unit_test(test_lease_of_the_lost),
-        cmocka_unit_test(test_not_joined),   cmocka_unit_test(test_lost_ack),
-        cmocka_unit_test(test_lost_lease),   cmocka_unit_test(test_lease_ids),
-        cmocka_unit_test(test_retry),        cmocka_unit_test(test_shrunk_lease),
-        cmocka_unit_test(test_extended),     cmocka_unit_test(test_expired_while_down),
-        cmocka_unit_test(test_out_of_order), cmocka_unit_test(test_full_then_crash),
-        cmocka_unit_test(test_dead),         cmocka_unit_test(test_quiet_start),
+        cmocka_unit_test(test_repeat_without_data),
+        cmocka_unit_test(test_leases_hold),
+        cmocka_unit_test(test_lease_of_the_lost),
+        cmocka_unit_test(test_not_joined),
+        cmocka_unit_test(test_lost_ack),
+        cmocka_unit_test(test_lost_lease),
+        cmocka_unit_test(test_lease_ids),
+        cmocka_unit_test(test_retry),
+        cmocka_unit_test(test_shrunk_lease),
+        cmocka_unit_test(test_extended),
+        cmocka_unit_test(test_expired_while_down),
+        cmocka_unit_test(test_out_of_order),
+        cmocka_unit_test(test_full_then_crash),
+        cmocka_unit_test(test_dead),
+        cmocka_unit_test(test_quiet_start),
     };
 
     return cmocka_run_group_tests_name("core_queue_restart", tests, NULL, NULL);
