@@ -132,8 +132,7 @@ static enum werr slot_path(char *path, size_t n, const char *dir, unsigned slot,
 {
     int len = snprintf(path, n, "%s/floor.%u", dir, slot);
 
-    return len > 0 && (size_t)len < n ? WERR_OK
-                                      : werror_set(e, WERR_IO, "path too long: %.100s", dir);
+    return (size_t)len < n ? WERR_OK : werror_set(e, WERR_IO, "path too long: %.100s", dir);
 }
 
 static enum werr sys_error(struct werror *e, const char *what, const char *path)
@@ -233,7 +232,7 @@ static enum werr read_slot(const char *path, struct buf *b, struct werror *e)
         return errno == ENOENT ? WERR_NOT_FOUND : sys_error(e, "open", path);
     }
     b->limit = FLOOR_MAX_BYTES;
-    while (n > 0 && rc == WERR_OK) {
+    while (n > 0) {
         if (!buf_reserve(b, 65536)) {
             rc = werror_set(e, WERR_CORRUPT, "floor: %s is over %d bytes", path, FLOOR_MAX_BYTES);
             break;

@@ -199,10 +199,8 @@ void rocks_close(struct rocks *rk)
     if (rk == NULL) {
         return;
     }
-    for (int t = 0; t < TABLE_COUNT; t++) {
-        if (rk->db != NULL && rk->cf[t] != NULL) {
-            rocksdb_column_family_handle_destroy(rk->cf[t]);
-        }
+    for (int t = 0; t < TABLE_COUNT && rk->db != NULL; t++) { /* all or none */
+        rocksdb_column_family_handle_destroy(rk->cf[t]);
     }
     if (rk->db != NULL) {
         rocksdb_close(rk->db); /* after every handle, or it asserts */
