@@ -310,6 +310,16 @@ static void stats(struct kv *k, struct kv_stats *s)
     s->memory_bytes += rocksdb_cache_get_usage(rk->cache);
 }
 
+static int sync_data(int fd)
+{
+    int rc;
+
+    do {
+        rc = fdatasync(fd);
+    } while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
 /*
  * Size of a file of the store, once all of it is on disk. When it was rolled away meanwhile *name
  * becomes "": the next floor names its successor. INDETERMINATE: its sync failed, and the kernel
@@ -331,7 +341,7 @@ static enum werr synced_size(const char *dir, char *name, uint64_t *size, struct
         name[0] = '\0';
     } else if (fd < 0 || fstat(fd, &st) != 0) {
         rc = werror_set(e, WERR_IO, "floor: %s: %s", name, strerror(errno));
-    } else if (fdatasync(fd) != 0) {
+    } else if (sync_data(fd) != 0) {
         rc = werror_set(e, errno == ENOSPC ? WERR_STORAGE_FULL : WERR_INDETERMINATE,
                         "floor: sync %s: %s", name, strerror(errno));
     } else {
