@@ -54,8 +54,9 @@ class Case:
         return self.rig.start(env=self.env(), preload=("failcall",), args=MEMORY, expect=False)
 
     def log_fails(self):
-        """The log itself cannot be written or synced: nothing may be acknowledged from then on."""
-        return self.suffix == ".log" and (self.call == "fdatasync" or self.error != "ENOSPC")
+        """The log itself cannot be written or synced: nothing may be acknowledged from then on. An interrupted
+        call is made again."""
+        return self.suffix == ".log" and self.error != "EINTR" and (self.call == "fdatasync" or self.error != "ENOSPC")
 
 
 def judge_end(rig, case, what):
