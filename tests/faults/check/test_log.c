@@ -605,6 +605,21 @@ static void double_owner_among_many(void **state)
     world_wants(w, CHECK_DOUBLE_OWNER);
 }
 
+static void gained_below_the_second_commit_of_a_generation(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 6, 0);
+    join(w, M1);
+    gained(w, M1, 0, 0, 4);
+    deliver_all(w, M1, 0, 0, 4);
+    commit(w, M1, 0, 2, 4, HIST_OK);
+    commit(w, M1, 0, 4, 4, HIST_OK);
+    lost(w, M1, 0, 4);
+    join(w, M2);
+    gained(w, M2, 0, 3, 6);
+    world_wants(w, CHECK_GAINED_BACK);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int test_log(void)
@@ -655,6 +670,7 @@ int test_log(void)
         T(a_seek_of_another_group_excuses_nothing),
         T(a_commit_asked_during_a_seek_binds_nobody),
         T(double_owner_among_many),
+        T(gained_below_the_second_commit_of_a_generation),
     };
     return cmocka_run_group_tests_name("log groups", tests, 0, 0);
 }
