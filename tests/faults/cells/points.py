@@ -30,6 +30,7 @@ class KillPoints(Cell):
     quick, full, per_run = len(killpoints.points()), 50 * len(killpoints.points()), len(killpoints.points())
     needs_faults = ("killpoint",)
     needs_build = "killpoints"
+    min_ok_percent = 20  # a start for each point
     load = None
 
     def run(self, rig, cycles):
@@ -179,6 +180,8 @@ class KillInStart(Cell):
     name, fault, guards = "kill_in_start", "F1b", "G1-G5 G8"
     quick, full, per_run = 5, 300, 20
     needs_faults = ("kill_in_start",)
+    min_ok_percent = 5  # for most of the time nobody serves, and a busy machine starts slowly
+    acks = 5000
 
     def run(self, rig, cycles):
         done = 0
