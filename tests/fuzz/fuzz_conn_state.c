@@ -19,6 +19,7 @@
  * budgets; and at the end no memory at all (LeakSanitizer).
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -322,6 +323,53 @@ static void start(void)
     }
 }
 
+/* ---------------------------------------------------------------- rows for fuzz_core_rows */
+
+static enum werr dump_row(void *arg, struct slice key, struct slice value)
+{
+    FILE *f = arg;
+
+    if (key.n <= UINT8_MAX && value.n <= UINT16_MAX && !meta_tag_is_own(key.p[0])) {
+        const uint8_t head[] = {0, (uint8_t)key.n, (uint8_t)(value.n >> 8), (uint8_t)value.n};
+
+        fwrite(head, 1, sizeof head, f);
+        fwrite(key.p, 1, key.n, f);
+        fwrite(value.p, 1, value.n, f);
+    }
+    return WERR_OK;
+}
+
+static enum werr dump_delayed(void *arg, struct slice key, struct slice value)
+{
+    const uint8_t head[] = {1, (uint8_t)key.n, (uint8_t)(value.n >> 8), (uint8_t)value.n};
+
+    fwrite(head, 1, sizeof head, arg);
+    fwrite(key.p, 1, key.n, arg);
+    fwrite(value.p, 1, value.n, arg);
+    return WERR_OK;
+}
+
+/* With FUZZ_ROWS=DIR: what the core has on disk now, as a seed of fuzz_core_rows. */
+static void dump_rows(size_t id)
+{
+    const char *dir = getenv("FUZZ_ROWS");
+    const struct slice all = {0};
+    char path[512];
+    struct werror e;
+    FILE *f;
+
+    if (dir == NULL) {
+        return;
+    }
+    snprintf(path, sizeof path, "%s/rows_%zu", dir, id);
+    f = fopen(path, "wb");
+    if (f == NULL || store_scan(w.srv.st, TABLE_META, all, all, dump_row, f, &e) != WERR_OK ||
+        store_scan(w.srv.st, TABLE_DELAY, all, all, dump_delayed, f, &e) != WERR_OK) {
+        abort();
+    }
+    fclose(f);
+}
+
 /* Both connections are gone, and time has passed: nothing of them may be left. */
 static void nothing_left(void)
 {
@@ -364,6 +412,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         act(&in);
     }
     turn(true);
+    dump_rows(n);
     nothing_left();
     server_close(&w.srv);
     for (int i = 0; i < PEERS; i++) {
