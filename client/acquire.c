@@ -48,7 +48,11 @@ static struct lot *lot_new(struct weir_sub *s, const struct msg_acquired *a, str
     uint64_t *at;
     char *to;
 
-    for (uint32_t i = 0; i < a->n_ranges && msg_next_range(&cur, &g); i++) {
+    for (uint32_t i = 0; i < a->n_ranges; i++) {
+        if (!msg_next_range(&cur, &g)) {
+            werror_set(e, WERR_MALFORMED, "acquire: a range that cannot be read");
+            return NULL;
+        }
         n += g.last - g.first + 1;
         if (g.last < g.first || (i > 0 && g.first <= end) || n > LIMIT_ACQUIRE_MSGS) {
             werror_set(e, WERR_MALFORMED, "acquire: ranges that make no sense");

@@ -398,6 +398,9 @@ static enum werr on_response(struct conn *c, struct frame *f, struct werror *e)
     if (rc != WERR_OK) {
         return werror_set(e, rc, "error element that cannot be read");
     }
+    if (a.err.code == WERR_DUP_UNKNOWN_OFFSET && !r->body) {
+        return werror_set(e, WERR_MALFORMED, "'stored before' in answer to no PRODUCE");
+    }
     a.raw_err = a.err.code != WERR_OK ? f->err : (struct slice){0};
     finish(c, r, &a);
     return WERR_OK;

@@ -14,9 +14,11 @@ enum { PID_RETRY_MS = 50, MAX_POSITIONS = 1 << 20 };
 void pid_want(struct weir *w)
 {
     if (w->prod.pid_state == PID_NONE || w->prod.pid_state == PID_READY) {
+        /* A server that wants it anew each time is not asked without a pause. */
+        w->prod.pid_retry_ns =
+            w->prod.pid_state == PID_READY ? clock_after_ms(w->prod.pid_ready_ns, PID_RETRY_MS) : 0;
         w->prod.pid_state = PID_WANTED;
         w->prod.pid_tries = 0;
-        w->prod.pid_retry_ns = 0;
     }
 }
 
@@ -93,6 +95,7 @@ static void on_answer(struct req *r, const struct answer *a)
         return;
     }
     if (e.code == WERR_OK) {
+        p->pid_ready_ns = w->now_ns;
         TAILQ_FOREACH (part, &p->all, all) {
             part->registered = part->registered && !w->opt.producer[0];
             part_work(w, part);
@@ -100,6 +103,7 @@ static void on_answer(struct req *r, const struct answer *a)
         return;
     }
     if (cls == WCLASS_NEVER || cls == WCLASS_FENCED) {
+        p->pid_state = PID_NONE; /* asking again would get the same answer, at once, for ever */
         fatal = err_from(&e, cls);
         err_wrap(&fatal, "registering the producer");
         producer_fail(w, &fatal);

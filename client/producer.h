@@ -136,6 +136,7 @@ struct producer {
     uint16_t epoch;
     uint64_t pid_generation;
     int64_t pid_retry_ns;
+    int64_t pid_ready_ns; /* when the identity was given */
     uint32_t pid_tries;
     struct msg_producer_pos *positions; /* named: where this name stood */
     size_t n_positions;
