@@ -245,7 +245,7 @@ class Image:
         every = {(p, o) for (t, p), vs in self.book.values.items() if t == "jobs" for o in vs}
         wrong += [f"jobs/{p} offset {o} does not come" for p, o in
                   every - again - self.book.settled - self.book.leased]
-        dead = sum(r[2] - r[1] + 1 for r in inv["dead"]["jobs~workers~dlq"])
+        dead = sum(r[2] - r[1] + 1 for r in inv["dead"].get("jobs~workers~dlq", []))
         if dead != len(self.book.dead):
             wrong.append(f"{dead} dead letters, not {len(self.book.dead)}")
         seqs = {(t, p): s for t, p, s, _ in inv["producer"]}
