@@ -184,6 +184,8 @@ void topic_encode(const struct core_topic *t, const struct topic_config *c, cons
                   const uint16_t *slots, struct buf *out);
 struct meta_key topic_key(uint64_t tid);
 enum werr topic_load(struct core *co, struct werror *e) WEIR_NODISCARD;
+/* One more than the highest number of a partition that a topic has. */
+uint32_t topic_part_ids(const struct core *co);
 void topic_change_abort(struct core *co); /* answers what still queues with SHUTTING_DOWN */
 
 /* ---------------------------------------------------------------- producers */

@@ -232,7 +232,7 @@ static enum werr load_head(void *arg, uint32_t partition, const struct batch_hea
 
 enum werr dedupe_load(struct core *co, struct werror *e)
 {
-    struct loader ld = {.co = co, .n_ids = co->next_part};
+    struct loader ld = {.co = co, .n_ids = topic_part_ids(co)};
     const struct meta_key lo = meta_key(META_WINDOW), hi = meta_key_after(&lo);
     enum werr rc;
 
@@ -240,7 +240,7 @@ enum werr dedupe_load(struct core *co, struct werror *e)
     for (size_t i = 0; i < co->n_names; i++) {
         const struct core_topic *t = co->names[i];
         for (uint32_t p = 0; p < t->n_parts; p++) {
-            if (t->parts[p]->id >= ld.n_ids) {
+            if (t->parts[p]->id >= co->next_part) {
                 rc = werror_set(e, WERR_CORRUPT, "topic %.*s has partition number %u, next is %u",
                                 (int)t->name_n, t->name, t->parts[p]->id, co->next_part);
                 goto out;

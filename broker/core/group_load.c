@@ -135,7 +135,7 @@ static enum werr load_table(struct load *l, enum meta_tag tag, store_row_fn fn, 
 
 static enum werr load_rows(struct core *co, struct werror *e)
 {
-    struct load l = {.co = co, .n_parts = co->next_part};
+    struct load l = {.co = co, .n_parts = topic_part_ids(co)};
     enum werr rc;
 
     l.parts = core_calloc(l.n_parts, sizeof(struct part *));

@@ -245,6 +245,23 @@ static struct queue_part *find_part(struct loading *ld, struct slice key)
     return gp != NULL ? gp->q : NULL;
 }
 
+/*
+ * The log ends before that message: the row is damaged, or the message was lost and the loss
+ * accepted. It says nothing about the message that will be there.
+ */
+static bool beyond_log(const struct queue_part *qp, uint64_t offset)
+{
+    return offset >= qp->gp->part->next;
+}
+
+/* Nothing waits longer than this; what a damaged row says would overflow the timers. */
+static int64_t row_ms(const struct loading *ld, const uint8_t *p)
+{
+    const uint64_t v = be64(p), max = (uint64_t)(ld->now_ms + LIMIT_DELAY_MS);
+
+    return (int64_t)(v < max ? v : max);
+}
+
 static enum werr load_chunk(void *arg, struct slice key, struct slice value)
 {
     struct queue_part *qp = find_part(arg, key);
@@ -253,7 +270,8 @@ static enum werr load_chunk(void *arg, struct slice key, struct slice value)
         return WERR_CORRUPT;
     }
     const uint64_t number = be64(key.p + 13);
-    if (number < qp->gp->floor / CHUNK_MESSAGES) {
+    if (number < qp->gp->floor / CHUNK_MESSAGES || number > UINT64_MAX / CHUNK_MESSAGES ||
+        beyond_log(qp, number * CHUNK_MESSAGES)) {
         qp_gone(qp, META_ACKED, number);
         return WERR_OK;
     }
@@ -268,6 +286,7 @@ static enum werr load_chunk(void *arg, struct slice key, struct slice value)
 
 static enum werr load_retry(void *arg, struct slice key, struct slice value)
 {
+    const struct loading *ld = arg;
     struct queue_part *qp = find_part(arg, key);
 
     if (qp == NULL || value.n < RETRY_HEAD || value.n > RETRY_HEAD + LIMIT_REASON ||
@@ -275,15 +294,15 @@ static enum werr load_retry(void *arg, struct slice key, struct slice value)
         return WERR_CORRUPT;
     }
     const uint64_t offset = be64(key.p + 13);
-    if (offset < qp->gp->floor || acked_is_done(&qp->set, offset)) {
+    if (offset < qp->gp->floor || beyond_log(qp, offset) || acked_is_done(&qp->set, offset)) {
         qp_gone(qp, META_RETRY, offset);
         return WERR_OK;
     }
     struct retry *r = retry_get(qp, offset);
     r->deliveries = be32(value.p + 2);
-    r->first_ms = (int64_t)be64(value.p + 6);
-    r->last_ms = (int64_t)be64(value.p + 14);
-    r->due_ms = (int64_t)be64(value.p + 22);
+    r->first_ms = row_ms(ld, value.p + 6);
+    r->last_ms = row_ms(ld, value.p + 14);
+    r->due_ms = row_ms(ld, value.p + 22);
     r->last_lease = be64(value.p + 30);
     r->was_dead = value.p[1] != 0;
     retry_count(r);
@@ -328,15 +347,20 @@ static enum werr load_lease(void *arg, struct slice key, struct slice value)
         value.n != LEASE_HEAD + 8 * ((size_t)(last - first) / 64 + 1)) {
         return WERR_CORRUPT;
     }
+    if (beyond_log(qp, last)) {
+        qp_gone(qp, META_LEASE, be64(key.p + 13));
+        return WERR_OK;
+    }
     struct member *m = member_find(qp->gp->group, value.p + 49);
     m = m != NULL ? m : member_restore(qp->gp->group, value.p + 49);
     struct lease *l = lease_new(qp, m, be64(key.p + 13), first, last);
     l->dirty = false;
     TAILQ_REMOVE(&qp->dirty_leases, l, in_dirty);
     l->stored = true;
-    l->deadline_ms = (int64_t)be64(value.p + 17);
-    l->since_ms = (int64_t)be64(value.p + 25);
+    l->deadline_ms = row_ms(ld, value.p + 17);
+    l->since_ms = row_ms(ld, value.p + 25);
     l->span_ms = (int64_t)(be64(value.p + 33) & ~HARD);
+    l->span_ms = l->span_ms < LIMIT_DELAY_MS ? l->span_ms : LIMIT_DELAY_MS;
     l->hard = (be64(value.p + 33) & HARD) != 0;
     l->attempt = be64(value.p + 41);
     m->attempt = l->attempt > m->attempt ? l->attempt : m->attempt;
@@ -387,7 +411,7 @@ enum werr queue_load(struct core *co, struct werror *e)
     } tables[] = {{META_ACKED, load_chunk, "settled messages"},
                   {META_RETRY, load_retry, "retries"},
                   {META_LEASE, load_lease, "leases"}};
-    struct loading ld = {.co = co, .n_parts = co->next_part};
+    struct loading ld = {.co = co, .n_parts = topic_part_ids(co)};
     enum werr rc = WERR_OK;
 
     ld.now_ms = core_wall_ms(co);

@@ -351,6 +351,19 @@ static int by_name(const void *a, const void *b)
     return name_compare(name_of(*x), name_of(*y));
 }
 
+uint32_t topic_part_ids(const struct core *co)
+{
+    uint32_t n = 0;
+
+    for (size_t i = 0; i < co->n_names; i++) {
+        const struct core_topic *t = co->names[i];
+        for (uint32_t p = 0; p < t->n_parts; p++) {
+            n = t->parts[p]->id >= n ? t->parts[p]->id + 1 : n;
+        }
+    }
+    return n;
+}
+
 enum werr topic_load(struct core *co, struct werror *e)
 {
     const struct meta_key lo = meta_key(META_TOPIC), hi = meta_key_after(&lo);
