@@ -7,6 +7,7 @@ passed (docs/GUARANTEES.md, G9).
 """
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from rig import Cell  # noqa: E402
@@ -47,6 +48,14 @@ class Steady:
             n = self.metric(name)
             self.rig.expect(n == 0, f"{what}: {name} = {n}")
 
+    def none_waits(self):
+        """All delayed messages have come; none would come during the final read."""
+        until = time.monotonic() + 10
+        while self.metric("weir_scheduled_messages") > 0 and time.monotonic() < until:
+            self.rig.sleep(0.05)
+        left = self.metric("weir_scheduled_messages")
+        self.rig.expect(left == 0, f"{left} delayed messages still wait 10 s after their time")
+
     def end(self):
         """The lease that was taken before all jumps still holds; nobody was taken for dead."""
         handles = [h[0] for h in self.held]
@@ -70,8 +79,7 @@ class Clocked(Cell):
         rig.topic(partitions=4, retention__ms=HOUR * 1000)
         for _ in range(3):
             rig.client("produce", rate=1200, size="200-2000")
-        if self.delayed:
-            rig.client("produce", rate=100, delay_ms=6000)
+        late = rig.client("produce", rate=100, delay_ms=4000) if self.delayed else None
         for _ in range(2):
             rig.client("member", group="log")
             rig.client("worker", group="queue")
@@ -91,7 +99,10 @@ class Clocked(Cell):
             if rig.violations:
                 return
         clock.back()
+        if late is not None:
+            late.stop()
         rig.pause(1.2, 1.2)
+        steady.none_waits()
         steady.check("back at the true time")
         steady.end()
 
