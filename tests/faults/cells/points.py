@@ -232,7 +232,9 @@ class PowerMembers(Cell):
         rig.pause(0.3, 0.5)
         for _ in range(cycles):
             come = [rig.client("member", group="log", every=8) for _ in range(2)]
-            rig.pause(0, 0.2)
+            rig.pause(0.05, 0.4)
+            come.pop().stop()  # what it had goes to others, who are told
+            rig.pause(0, 0.15)
             rig.power_cut()
             rig.restart()
             rig.pause(0, 0.3)
