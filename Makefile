@@ -62,7 +62,7 @@ fuzz: deps build ## every fuzz target for FUZZ_SECONDS (60), or until FUZZ_RUNS 
 
 coverage: deps build ## line and branch coverage of the unit tests
 	@$(call build,coverage)
-	@.ci/ctest coverage -L 'unit|sim'
+	@.ci/ctest coverage -L 'unit|sim|fuzz'
 	@.ci/coverage build/coverage
 
 soak: deps build ## the long suites (label nightly)

@@ -226,6 +226,7 @@ static void test_open_without_direct_io_or_known_limits(void **state)
     conf.memory_bytes = conf.bucket_bytes = 0; /* the defaults, and a cache above its least size */
     assert_int_equal(open_close(d, &conf, &how, &e), WERR_OK);
     conf.memory_bytes = 32 * MIB;
+    conf.bucket_bytes = 4 * MIB;
     assert_int_equal(open_close(d, &conf, &how, &e), WERR_OK);
     tmp_dir_free(d);
 }
