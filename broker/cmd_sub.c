@@ -17,6 +17,7 @@ enum {
     PUSH_PIECES = 32,
     TURN_PUSHES = 4,
     TURN_SUBS = 256,
+    TURN_QUEUED_BYTES = 16 << 20, /* of all subscriptions */
 };
 
 void sub_list(struct sub *s)
@@ -152,13 +153,17 @@ static bool push(struct sub *s)
 {
     struct core_piece pieces[PUSH_PIECES];
     uint64_t credit = s->limit > s->sent ? s->limit - s->sent : 0;
+    uint32_t most;
     size_t n;
 
     if (credit == 0 || conn_output_full(s->c)) {
         return false;
     }
-    n = core_reader_pull(s->rd, credit < s->max_push ? (uint32_t)credit : s->max_push, true, pieces,
-                         PUSH_PIECES);
+    most = credit < s->max_push ? (uint32_t)credit : s->max_push;
+    if (s->c->srv->out_bytes > s->c->srv->conf->output && most > CONN_OUTPUT_LEAST) {
+        most = CONN_OUTPUT_LEAST; /* the budget of all is used up */
+    }
+    n = core_reader_pull(s->rd, most, true, pieces, PUSH_PIECES);
     if (n == 0) {
         s->has_more = false;
         return false;
@@ -172,9 +177,12 @@ static bool push(struct sub *s)
 
 void subs_pump(struct server *srv)
 {
+    const size_t until = srv->out_bytes + TURN_QUEUED_BYTES;
     struct sub *s;
 
-    for (int n = 0; n < TURN_SUBS && (s = TAILQ_FIRST(&srv->ready_subs)) != NULL; n++) {
+    for (int n = 0;
+         n < TURN_SUBS && srv->out_bytes < until && (s = TAILQ_FIRST(&srv->ready_subs)) != NULL;
+         n++) {
         struct conn *c = s->c;
         int i = 0;
 

@@ -212,6 +212,22 @@ static void unlist(struct conn *c)
     }
 }
 
+static const char *const reasons[CONN_CLOSED_REASONS] = {
+    "peer_closed", "ended",       "shutdown",  "no_hello",   "peer_lost",
+    "input_full",  "output_full", "no_memory", "read_error", "write_error"};
+
+const char *conn_closed_reason(unsigned i)
+{
+    return reasons[i];
+}
+
+static void count_reason(struct server *srv, const char *why)
+{
+    for (unsigned i = 0; i < CONN_CLOSED_REASONS; i++) {
+        srv->stats.closed_by[i] += strcmp(reasons[i], why) == 0;
+    }
+}
+
 void conn_close(struct conn *c, const char *why)
 {
     struct server *srv = c->srv;
@@ -228,6 +244,7 @@ void conn_close(struct conn *c, const char *why)
     c->fd = -1;
     unlist(c);
     srv->stats.closed++;
+    count_reason(srv, why);
     list_dead(c);
 }
 
@@ -247,6 +264,8 @@ static void shed(struct conn *c)
     while (c->out_head < c->out_tail) {
         blob_unref(c->out[c->out_head++].data.owner);
     }
+    c->srv->out_bytes -= c->out_bytes;
+    c->out_bytes = 0;
     free(c->out);
     c->out = NULL;
     c->out_cap = c->out_head = c->out_tail = 0;
@@ -310,6 +329,11 @@ void conn_sweep(struct conn *c, int64_t now_mono_ns)
     }
     if (lost_peer(c, now_mono_ns)) {
         conn_close(c, "peer_lost");
+        return;
+    }
+    if (c->stuck_mono_ns != 0 && c->srv->out_bytes > c->srv->conf->output &&
+        now_mono_ns - c->stuck_mono_ns > CONN_STUCK_MS * NS_PER_MS) {
+        conn_close(c, "output_full"); /* others could use the room that it does not use */
         return;
     }
     subs_look_again(c, NULL); /* a pause that ended while nobody could be told */

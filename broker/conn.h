@@ -25,14 +25,20 @@ struct seat;
 struct acquire;
 
 enum {
-    CONN_OUTPUT_HIGH = 1 << 20,  /* above: stop reading this socket, stop delivering */
-    CONN_SMALL_FRAME = 16 << 10, /* larger frames are read straight into a blob of their own */
-    CONN_TURN_FRAMES = 64,       /* fairness: so much input per turn of the loop */
+    CONN_OUTPUT_HIGH = 1 << 20,   /* above: stop reading this socket, stop delivering */
+    CONN_OUTPUT_LEAST = 64 << 10, /* so much may wait for it when the budget of all is used up */
+    CONN_SMALL_FRAME = 16 << 10,  /* larger frames are read straight into a blob of their own */
+    CONN_TURN_FRAMES = 64,        /* fairness: so much input per turn of the loop */
     CONN_TURN_BYTES = 256 << 10,
     CONN_COPY_BYTES = 4 << 10,  /* output pieces up to this are copied, larger ones referred to */
+    CONN_STUCK_MS = 60 * 1000,  /* without progress, while the budget of output is used up */
     CONN_ENDING_MS = 10 * 1000, /* time to take the last words */
     CONN_LINGER_MS = 2 * 1000,  /* time to notice that we have shut our side */
 };
+
+/* Why connections end, as logs and metrics name it; conn_close takes one of them. */
+enum { CONN_CLOSED_REASONS = 10 };
+const char *conn_closed_reason(unsigned i);
 
 enum conn_state {
     CONN_FRESH, /* nothing but HELLO (and PING) allowed */
@@ -57,6 +63,8 @@ struct conn {
     struct sockaddr_storage peer;
     bool counted;            /* in the per-address table */
     int64_t opened_mono_ns;  /* of ENDING and LINGERING: when that began */
+    int64_t stuck_mono_ns;   /* its socket takes nothing since then; 0 = it does, or has to take
+                                nothing */
     int64_t unheard_mono_ns; /* something was sent then, and nothing heard since; 0 = no */
     bool active;             /* since the last look of conn_sweep */
     char client[72];         /* name and version from HELLO, for logs */
@@ -103,7 +111,8 @@ void conn_end(struct conn *c);
 void conn_reap(struct conn *c);
 /*
  * Once a second for every connection: closes those that said no HELLO in time, that do not take
- * their last words, or whose peer is dead; releases the buffers of those that rest.
+ * their last words, that take nothing for a minute while the budget of output is used up, or whose
+ * peer is dead; releases the buffers of those that rest.
  */
 void conn_sweep(struct conn *c, int64_t now_mono_ns);
 

@@ -25,9 +25,19 @@ size_t conn_queued(const struct conn *c)
     return c->out_bytes + c->ctl.len;
 }
 
+/* Over the budget of all, a connection may keep its share of it, and always CONN_OUTPUT_LEAST. */
+static bool over_share(const struct conn *c)
+{
+    const struct server *srv = c->srv;
+    const uint64_t share = srv->conf->output / (srv->n_conns + 1U);
+
+    return srv->out_bytes > srv->conf->output &&
+           conn_queued(c) > (share > CONN_OUTPUT_LEAST ? share : CONN_OUTPUT_LEAST);
+}
+
 bool conn_output_full(const struct conn *c)
 {
-    return conn_queued(c) >= CONN_OUTPUT_HIGH;
+    return conn_queued(c) >= CONN_OUTPUT_HIGH || over_share(c);
 }
 
 struct buf *conn_ctl(struct conn *c)
@@ -74,6 +84,7 @@ static bool push_segment(struct conn *c, struct bytes data)
     }
     c->out[c->out_tail++].data = data;
     c->out_bytes += data.n;
+    c->srv->out_bytes += data.n;
     return true;
 }
 
@@ -148,6 +159,7 @@ static void consume(struct conn *c, size_t n)
         d->p += taken;
         d->n -= taken;
         c->out_bytes -= taken;
+        c->srv->out_bytes -= taken;
         n -= taken;
         if (d->n == 0) {
             blob_unref(d->owner);
@@ -187,6 +199,7 @@ static bool send_queue(struct conn *c)
     }
     if (turn > 0) {
         c->active = true;
+        c->stuck_mono_ns = 0;
         c->unheard_mono_ns = c->unheard_mono_ns != 0 ? c->unheard_mono_ns : clock_mono_ns();
     }
     return true;
@@ -212,6 +225,11 @@ void conn_flush(struct conn *c)
         return;
     }
     c->blocked = conn_queued(c) > 0;
+    if (!c->blocked) {
+        c->stuck_mono_ns = 0;
+    } else if (c->stuck_mono_ns == 0) {
+        c->stuck_mono_ns = clock_mono_ns();
+    }
     if (!c->blocked && c->state == CONN_ENDING) {
         linger(c);
     }

@@ -147,9 +147,21 @@ static enum werr open_tcp(struct listener *l, const char *text, bool allow_plain
 
 /* ---------------------------------------------------------------- accepting */
 
+static const char *const reasons[ACCEPT_REFUSED_REASONS] = {"max_connections", "max_per_address",
+                                                            "no_descriptors"};
+
+const char *accept_refused_reason(unsigned i)
+{
+    return reasons[i];
+}
+
 static void refuse(struct server *srv, int fd, const char *why)
 {
     unsigned swallowed;
+
+    for (unsigned i = 0; i < ACCEPT_REFUSED_REASONS; i++) {
+        srv->stats.refused_by[i] += strcmp(reasons[i], why) == 0;
+    }
 
     srv->stats.refused_accepts++;
     if (log_allowed(&srv->limit_accept, clock_mono_ns(), &swallowed)) {

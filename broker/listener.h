@@ -37,6 +37,10 @@ struct listeners {
     struct address_count *addresses;
 };
 
+/* Why connections are refused, as logs and metrics name it. */
+enum { ACCEPT_REFUSED_REASONS = 3 };
+const char *accept_refused_reason(unsigned i);
+
 /* Opens every listener of the configuration. *e names the address. */
 enum werr listeners_open(struct listeners *ls, struct server *srv, struct werror *e) WEIR_NODISCARD;
 void listeners_start(struct listeners *ls);

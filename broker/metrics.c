@@ -29,6 +29,7 @@ static const struct row rows[] = {
     ROW("weir_frames_total", server.frames_in),
     ROW("weir_errors_sent_total", server.errors_sent),
     ROW("weir_large_input_bytes", large_input_bytes),
+    ROW("weir_output_bytes", output_bytes),
     ROW("weir_loop_turns_total", server.loop_turns),
     ROW("weir_loop_busy_nanoseconds_total", server.loop_busy_ns),
     ROW("weir_loop_turn_nanoseconds_max", server.loop_turn_max_ns),
@@ -136,9 +137,53 @@ void metrics_take(struct metrics *m, struct server *srv)
     m->server = srv->stats;
     m->connections = srv->n_conns;
     m->large_input_bytes = srv->big_bytes;
+    m->output_bytes = srv->out_bytes;
+    m->conf = srv->conf;
+    m->max_conns = srv->listeners.max_conns;
     m->resident_bytes = resident();
     m->uptime_s = (uint64_t)((clock_mono_ns() - srv->started_mono_ns) / 1000000000);
     m->store_state = (uint64_t)store_state(srv->st);
+}
+
+static void walk_limits(const struct metrics *m,
+                        void (*fn)(void *arg, const char *name, const char *label,
+                                   const char *label_value, uint64_t value),
+                        void *arg)
+{
+    const struct config *c = m->conf;
+    const struct {
+        const char *name;
+        uint64_t value;
+    } limits[] = {
+        {"connections", m->max_conns},
+        {"connections_per_address", c->max_per_address},
+        {"input_bytes", c->input},
+        {"output_bytes", c->output},
+        {"inflight_bytes", c->inflight},
+        {"tail_cache_bytes", c->tail_cache},
+        {"store_memory_bytes", c->memory},
+        {"topics", c->max_topics},
+        {"frame_bytes", LIMIT_FRAME},
+        {"frame_before_hello_bytes", LIMIT_FRAME_PREAUTH},
+        {"input_before_hello_bytes", LIMIT_INPUT_PREAUTH},
+        {"hello_milliseconds", LIMIT_HELLO_MS},
+        {"output_per_connection_bytes", CONN_OUTPUT_HIGH},
+        {"inflight_requests_per_connection", LIMIT_INFLIGHT_REQUESTS},
+        {"inflight_bytes_per_connection", LIMIT_INFLIGHT_BYTES},
+        {"subscriptions_per_connection", LIMIT_SUBS},
+    };
+
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        fn(arg, "weir_limit", "name", limits[i].name, limits[i].value);
+    }
+    for (unsigned i = 0; i < CONN_CLOSED_REASONS; i++) {
+        fn(arg, "weir_connections_closed_total", "reason", conn_closed_reason(i),
+           m->server.closed_by[i]);
+    }
+    for (unsigned i = 0; i < ACCEPT_REFUSED_REASONS; i++) {
+        fn(arg, "weir_accepts_refused_total", "reason", accept_refused_reason(i),
+           m->server.refused_by[i]);
+    }
 }
 
 /* Upper ends of the buckets of core_group_stats.late. */
@@ -168,6 +213,7 @@ void metrics_walk(const struct metrics *m,
             fn(arg, "weir_requests_total", "op", msg_op_name(op), m->server.requests[op]);
         }
     }
+    walk_limits(m, fn, arg);
     for (size_t i = 0; i < CORE_LATE_BUCKETS; i++) {
         fn(arg, "weir_timer_late", "up_to_ms", late_ms[i], m->group.late[i]);
     }

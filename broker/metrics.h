@@ -11,12 +11,14 @@ struct metrics {
     struct store_stats store;
     struct server_stats server;
     struct core_group_stats group;
-    uint64_t connections, large_input_bytes, resident_bytes, uptime_s, store_state;
+    uint64_t connections, large_input_bytes, output_bytes, resident_bytes, uptime_s, store_state;
     struct {
         char name[LIMIT_NAME + 1];
         uint64_t lag, lag_ms, in_flight, members;
     } lags[METRICS_GROUPS];
     size_t n_lags;
+    const struct config *conf; /* borrowed: its limits are figures too */
+    uint64_t max_conns;        /* the configured number, or what descriptors allow */
 };
 
 void metrics_take(struct metrics *m, struct server *srv);

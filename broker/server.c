@@ -135,11 +135,29 @@ static void on_store_ready(struct ev_loop *loop, ev_async *w, int events)
     check_store(srv);
 }
 
-static void flush_all(struct server *srv)
-{
-    struct conn *c;
+enum {
+    TURN_BYTES = 8 << 20,   /* sent in one turn of the loop, over all connections */
+    LITTLE_BYTES = 64 << 10 /* an answer, not a stream */
+};
 
-    while ((c = TAILQ_FIRST(&srv->dirty)) != NULL) {
+/*
+ * Sends what is queued: what is little at once, the rest in turn, about `bytes` in all. Copying to
+ * a thousand sockets that take a megabyte each would hold up everybody for seconds.
+ */
+static void flush_some(struct server *srv, uint64_t bytes)
+{
+    const uint64_t until = srv->stats.bytes_out + bytes;
+    struct conn *c, *next;
+
+    for (c = TAILQ_FIRST(&srv->dirty); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, dirty_link); /* flushing one touches no other */
+        if (conn_queued(c) <= LITTLE_BYTES) {
+            TAILQ_REMOVE(&srv->dirty, c, dirty_link);
+            c->dirty = false;
+            conn_flush(c);
+        }
+    }
+    while (srv->stats.bytes_out < until && (c = TAILQ_FIRST(&srv->dirty)) != NULL) {
         TAILQ_REMOVE(&srv->dirty, c, dirty_link);
         c->dirty = false;
         conn_flush(c);
@@ -214,7 +232,10 @@ static void on_before_sleep(struct ev_loop *loop, ev_prepare *w, int events)
     seats_pump(srv);
     subs_pump(srv);
     core_flush(srv->core); /* what members gave up or were given */
-    flush_all(srv);
+    flush_some(srv, TURN_BYTES);
+    if (!TAILQ_EMPTY(&srv->dirty)) {
+        server_again(srv);
+    }
     reap(srv);
     arm_core_timer(srv);
     if (srv->draining && core_idle(srv->core) && TAILQ_EMPTY(&srv->dirty)) {
@@ -481,7 +502,7 @@ static void close_core(struct server *srv)
     store_close(srv->st);
     WEIR_KILLPOINT(stop_closed);
     core_close(srv->core);
-    flush_all(srv);
+    flush_some(srv, UINT64_MAX / 2);
     while ((c = TAILQ_FIRST(&srv->conns)) != NULL) {
         conn_close(c, "shutdown");
     }
@@ -509,7 +530,7 @@ void server_close(struct server *srv)
     if (srv->core != NULL) {
         core_flush(srv->core);
         store_poll(srv->st);
-        flush_all(srv);
+        flush_some(srv, UINT64_MAX / 2);
         if (store_state(srv->st) == STORE_FAILED) {
             leave_failed_store(srv);
         }

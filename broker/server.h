@@ -18,7 +18,8 @@ struct memdisk;
 
 struct server_stats {
     uint64_t accepted, refused_accepts, closed, frames_in, bytes_in, bytes_out, errors_sent,
-        requests[128];                                   /* by operation */
+        requests[128], /* by operation */
+        closed_by[CONN_CLOSED_REASONS], refused_by[ACCEPT_REFUSED_REASONS];
     uint64_t loop_turns, loop_busy_ns, loop_turn_max_ns; /* busy: all but waiting for events */
 };
 
@@ -46,6 +47,7 @@ struct server {
     struct conn_list bigs;        /* large frames that are arriving, oldest first */
     struct conn_list hungry;      /* until the budget of large frames has room */
     size_t big_bytes;
+    size_t out_bytes; /* in the output queues of all connections */
     int64_t big_freed_mono_ns;
     TAILQ_HEAD(sub_list, sub) ready_subs;
     TAILQ_HEAD(seat_list, seat) seat_news; /* members to be told something */
