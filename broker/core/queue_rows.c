@@ -317,7 +317,8 @@ static void lease_prune(struct lease *l)
 {
     struct queue_part *qp = l->qp;
 
-    for (uint64_t o = l->first, n = l->n_left; o <= l->last && n > 0; o++) {
+    /* The last drop frees it: n says so. */
+    for (uint64_t o = l->first, n = l->n_left; n > 0 && o <= l->last; o++) {
         if (!lease_has(l, o)) {
             continue;
         }
