@@ -34,11 +34,11 @@ FAULTS ?=
 check-faults: deps build ## break a real server in every way we know; PLAN=quick (minutes) or full (hours, resumable)
 	@$(call build,release)
 	@$(call build,killpoints)
-	@python3 tests/faults/run.py --bin-dir build/release/bin --build killpoints=build/killpoints/bin --plan $(PLAN) $(FAULTS)
+	@/usr/bin/python3 tests/faults/run.py --bin-dir build/release/bin --build killpoints=build/killpoints/bin --plan $(PLAN) $(FAULTS)
 
 check-mutants: deps build ## servers broken on purpose must be caught by the fault suite (an hour or so)
 	@$(call build,release)
-	@python3 tests/faults/mutants.py --bin-dir build/release/bin $(FAULTS)
+	@/usr/bin/python3 tests/faults/mutants.py --bin-dir build/release/bin $(FAULTS)
 
 dev: deps build ## debug build, warnings are errors
 	@$(call build,dev)

@@ -40,6 +40,8 @@ class Ledger:
         return sum(int(r["cycles"]) for r in self.old if r["cell"] == cell and r["plan"] == "full")
 
     def add(self, cell, seed, cycles, result, seconds):
+        if result.code == 3:
+            return  # not run
         r = self.new.setdefault(cell, dict.fromkeys(COLUMNS, 0) | {"first_seed": seed})
         r["runs"] += 1
         r["cycles"] += cycles if result.code != 2 else 0

@@ -48,6 +48,11 @@ class Broken(Exception):
     """The rig cannot go on: the run is invalid, unless a violation was seen before."""
 
 
+class Unfit(Broken):
+    """This machine does not allow the fault (no root, no loop devices, ...). The quick plan names such
+    cells and goes on; in the full plan they are invalid."""
+
+
 def name_hash(name):
     h = 14695981039346656037
     for b in name.encode():

@@ -26,8 +26,8 @@ sys.path.insert(0, HERE)
 import rig as rigs  # noqa: E402
 from ledger import Ledger  # noqa: E402
 
-CLEAN, VIOLATION, INVALID = 0, 1, 2
-WORDS = {CLEAN: "clean", VIOLATION: "VIOLATION", INVALID: "INVALID"}
+CLEAN, VIOLATION, INVALID, UNFIT = 0, 1, 2, 3
+WORDS = {CLEAN: "clean", VIOLATION: "VIOLATION", INVALID: "INVALID", UNFIT: "NOT RUN"}
 
 
 def load_cells():
@@ -58,6 +58,10 @@ def one_run(cell, seed, cycles, options):
         cell.run(rig, cycles)
         if rig.topics:
             rig.finish()
+    except rigs.Unfit as e:
+        rig.close()
+        rig.discard()
+        return Result(INVALID if options.plan == "full" else UNFIT, 0, {"faults": {}}, f"not run: {e}\n")
     except (rigs.Broken, OSError, subprocess.SubprocessError) as e:
         trouble = f"{type(e).__name__}: {e}"
     except Exception:  # noqa: BLE001 - a cell that fails makes its run invalid, not the plan
@@ -118,9 +122,10 @@ class Sitting:
         self.ledger.add(name, seed, cycles, r, took)
         if r.code != CLEAN:
             say(r.text)
-            say(f"kept: {r.kept}\nagain: run.py --bin-dir {self.options.bin_dir} --plan {self.options.plan} "
+            if r.kept:
+                say(f"kept: {r.kept}\nagain: run.py --bin-dir {self.options.bin_dir} --plan {self.options.plan} "
                 f"--replay {name}:{seed}:{cycles}")
-            self.codes[name] = VIOLATION if VIOLATION in (self.codes[name], r.code) else INVALID
+            self.codes[name] = VIOLATION if VIOLATION in (self.codes[name], r.code) else r.code
 
     def run(self, jobs):
         workers = [threading.Thread(target=self.work) for _ in range(jobs)]

@@ -8,7 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from rig import Broken, Cell  # noqa: E402
+from rig import Broken, Cell, Unfit  # noqa: E402
 import smalldisk  # noqa: E402
 import bare  # noqa: E402,F401  (finds wire.py)
 import wire as w  # noqa: E402
@@ -23,7 +23,7 @@ def small_disk(rig, **kw):
     try:
         return smalldisk.under(rig, **kw)
     except smalldisk.NotPermitted as e:
-        raise Broken(f"needs root and loop devices: {e}") from e
+        raise Unfit(f"needs root and loop devices: {e}") from e
 
 
 class Probe:

@@ -13,7 +13,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from rig import Broken, Cell  # noqa: E402
+from rig import Broken, Cell, Unfit  # noqa: E402
 from asker import GONE, Asker  # noqa: E402
 import shims  # noqa: E402
 import wire as w  # noqa: E402
@@ -168,7 +168,7 @@ class Cgroup:
             os.makedirs(self.path, exist_ok=True)
             self.limit(limit)
         except OSError as e:
-            raise Broken(f"needs root and cgroup v1: {e}") from e
+            raise Unfit(f"needs root and cgroup v1: {e}") from e
 
     def limit(self, n):
         with open(f"{self.path}/memory.limit_in_bytes", "w", encoding="ascii") as f:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import time
 
-from rig import Broken, Cell
+from rig import Broken, Cell, Unfit
 
 CLONE_NEWNET = 0x40000000
 HERE, CLIENTS, VICTIMS = "10.99.0.1", "10.99.0.2", "10.99.1.2"
@@ -34,7 +34,7 @@ class Net:
         self.made = []
         if self.libc.unshare(CLONE_NEWNET):
             os.close(self.home)
-            raise Broken(f"no network namespaces here: {os.strerror(ctypes.get_errno())}")
+            raise Unfit(f"no network namespaces here: {os.strerror(ctypes.get_errno())}")
         rig.clients.append(self)
         ip("link", "set", "lo", "up")
         for name, link, mine, theirs in ((self.clients, "vc", HERE, CLIENTS), (self.victims, "vv", HERE_TOO, VICTIMS)):
@@ -152,7 +152,7 @@ class Cuts(NetCell):
     def kill(self, rig, net):
         n = net.kill_sockets(CLIENTS)
         if n == 0:
-            raise Broken("ss -K ended nothing: a kernel without INET_DIAG_DESTROY")
+            raise Unfit("ss -K ended nothing: a kernel without INET_DIAG_DESTROY")
 
 
 class DeadPeers(NetCell):
