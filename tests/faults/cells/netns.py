@@ -30,7 +30,7 @@ class Net:
         self.log, self.process = self, self
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
-        self.clients, self.victims = (f"weir-{os.getpid()}-{x}" for x in "cv")
+        self.clients, self.victims = (f"weir-{rig.port}-{x}" for x in "cv")
         self.made = []
         if self.libc.unshare(CLONE_NEWNET):
             os.close(self.home)

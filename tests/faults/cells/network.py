@@ -126,12 +126,12 @@ class LostAck(Network):
                 "rule lost_ack op=SETTLE p=0.005", "rule lost_ack op=ACQUIRE p=0.005",
                 "rule lost_ack op=JOIN p=0.05", "rule lost_ack op=INIT_PRODUCER p=0.05",
                 "rule lost_ack op=HEARTBEAT p=0.05")
-    names = ("lost_ack", "same_offset")
+    names = ("lost_ack",)
     needs_faults = ("lost_ack", "same_offset")
 
     def run(self, rig, cycles):
         proxy = self.proxied(rig)
-        proxy.until(("lost_ack",), cycles)
+        proxy.until(self.names, cycles)
         proxy.say("heal")
         rig.pause(0.5, 0.5)  # the last ones ask again
         counts = proxy.counts()
@@ -143,10 +143,12 @@ class Duplicate(Network):
     """Whole requests arrive twice: both answers must name one offset. (Not ACQUIRE: the second answer,
     which the proxy swallows, may be the one with the messages.)"""
     name, guards = "duplicate", "G5 A2"
-    quick, full, per_run = 400, 10000, 4000
-    commands = ("rule duplicate op=PRODUCE p=0.05", "rule duplicate op=COMMIT p=0.05",
+    quick, full, per_run = 300, 10000, 5000
+    commands = ("rule duplicate op=PRODUCE p=0.02", "rule duplicate op=COMMIT p=0.05",
                 "rule duplicate op=SETTLE p=0.02", "rule duplicate op=HEARTBEAT p=0.1")
-    names = needs_faults = ("duplicate", "same_offset")
+    names = ("duplicate",)
+    needs_faults = ("duplicate", "same_offset")
+    run = LostAck.run
 
 
 class Stall(Network):
