@@ -260,9 +260,9 @@ static void say_sweeps(const struct chaos *c, char *out, size_t n)
             const struct chaos_sweep *s = &c->sweep[d][op];
 
             if (s->longest > 0 && at < n) {
-                at +=
-                    (size_t)snprintf(out + at, n - at, "%s\"%s.%d\": [%u, %u, %u]", at > 1 ? ", " : "",
-                                     d == CHAOS_UP ? "up" : "down", op, s->next, s->shortest, s->longest);
+                at += (size_t)snprintf(out + at, n - at, "%s\"%s.%d\": [%u, %u, %u]",
+                                       at > 1 ? ", " : "", d == CHAOS_UP ? "up" : "down", op,
+                                       s->next, s->shortest, s->longest);
             }
         }
     }
