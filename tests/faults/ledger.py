@@ -81,7 +81,7 @@ class Ledger:
             if not mine:
                 continue
             sums = {n: self.sums(n) for n in mine}
-            names = ", ".join(f"{n} ({sums[n]['cycles']:,})" for n in mine)
+            names = ", ".join(f"{n} ({sums[n]['cycles']:,})" for n in mine if sums[n]["cycles"]) or "quick plan only"
             runs, acked, bad = (sum(s[k] for s in sums.values()) for k in ("runs", "acked", "violations"))
             lines.append(f"| G{g} | {names} | {runs:,} | {acked:,} | {bad} |")
         return "\n".join(lines)
