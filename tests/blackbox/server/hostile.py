@@ -14,7 +14,7 @@ import msgpack
 
 from wire import HELLO, SUBSCRIBE, Wire, record
 
-SLOW_S = 0.5  # between two bytes of the slow ones
+SLOW_S = 2  # between two bytes of the slow ones
 AWAY_S = 0.5  # until those that were thrown out come back
 
 
