@@ -215,7 +215,7 @@ class Ready(unittest.TestCase):
     def test_a_line_for_each_listener(self):
         d = tempfile.mkdtemp()
         ready, tell = os.pipe()
-        p = subprocess.Popen([os.path.join(bin_dir(), "weir-server"), "--dev", "--listen", "127.0.0.1:0",
+        p = subprocess.Popen([os.path.join(bin_dir(), "weir-server"), "--dev", "--http=", "--listen", "127.0.0.1:0",
                               "--listen", "127.0.0.1:0", "--listen", f"unix:{d}/s", "--ready-fd", str(tell)],
                              stderr=subprocess.DEVNULL, pass_fds=[tell], env=environment())
         os.close(tell)
@@ -232,7 +232,7 @@ class Ready(unittest.TestCase):
         shutil.rmtree(d)
 
     def test_dev_keeps_nothing_and_creates_topics(self):
-        s = subprocess.Popen([os.path.join(bin_dir(), "weir-server"), "--dev", "--listen", "127.0.0.1:0",
+        s = subprocess.Popen([os.path.join(bin_dir(), "weir-server"), "--dev", "--http=", "--listen", "127.0.0.1:0",
                               "--log-format", "json"], stderr=subprocess.PIPE, text=True, env=environment())
         address = json.loads(s.stderr.readline())["address"]
         self.assertEqual(json.loads(s.stderr.readline())["event"], "ready")

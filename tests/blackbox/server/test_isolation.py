@@ -209,7 +209,7 @@ class Log(ServerCase):
         self.assertIn("x' y='z", [x for x in lines if x["event"] == "request_refused"][0]["why"])
 
     def test_log_that_nobody_reads(self):
-        p = subprocess.Popen([os.path.join(bin_dir(), "weir-server"), "--dev", "--listen", "127.0.0.1:0",
+        p = subprocess.Popen([os.path.join(bin_dir(), "weir-server"), "--dev", "--http=", "--listen", "127.0.0.1:0",
                               "--log-level", "debug"], stderr=subprocess.PIPE, env=environment())
         head = b""
         while b" ready " not in head:
