@@ -83,10 +83,8 @@ static void change_bytes(uint64_t *rng, struct buf *out, size_t at)
     for (uint64_t i = 0; i < times; i++) {
         const size_t k = at + hostile_random(rng, out->len - at);
 
-        const unsigned changed = hostile_random(rng, 2)
-                                     ? (uint8_t)hostile_random(rng, 256)
-                                     : out->p[k] ^ (uint8_t)(1u << hostile_random(rng, 8));
-        out->p[k] = (uint8_t)changed;
+        const uint64_t any = hostile_random(rng, 256), bit = UINT64_C(1) << hostile_random(rng, 8);
+        out->p[k] = (uint8_t)(hostile_random(rng, 2) ? any : out->p[k] ^ bit);
     }
 }
 
