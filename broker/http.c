@@ -208,7 +208,7 @@ static enum werr listen_on(struct http *h, const struct addrinfo *ai, const char
                            struct werror *e)
 {
     const int on = 1;
-    struct sockaddr_storage a;
+    struct sockaddr_storage a = {0};
     socklen_t n = sizeof a;
     char host[128], port[16];
 
