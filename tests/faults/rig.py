@@ -201,9 +201,11 @@ class Rig:
         return took
 
     def _await_ready(self, fd, began):
+        ready = select.poll()  # select() ends at descriptor 1,024, and a herd has more of them
+        ready.register(fd, select.POLLIN)
         try:
             while time.monotonic() - began < READY_S:
-                if select.select([fd], [], [], 0.5)[0]:
+                if ready.poll(500):
                     return time.monotonic() - began if os.read(fd, 200) else None
             self.server.kill()
             return None

@@ -60,7 +60,9 @@ class Bare:
         data = b""
         with os.fdopen(fd, "rb", buffering=0) as f:
             while b"\n" not in data:
-                if not select.select([f], [], [], max(0, until - time.monotonic()))[0]:
+                ready = select.poll()  # select() ends at descriptor 1,024
+                ready.register(f, select.POLLIN)
+                if not ready.poll(max(0, until - time.monotonic()) * 1000):
                     break
                 piece = f.read(256)
                 if not piece:
