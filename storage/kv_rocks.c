@@ -169,12 +169,12 @@ static enum werr bucket_end(struct kv *k, struct werror *e)
 static bool has_rows(struct kv *k, enum store_table t, struct slice lo, struct slice hi,
                      enum werr *rc, struct werror *e)
 {
-    struct kv_iter *it;
+    struct kv_iter *it = NULL;
     struct slice key, value;
     bool any = false;
 
     *rc = iter_open(k, t, lo, hi, false, &it, e);
-    if (*rc == WERR_OK) {
+    if (it != NULL) {
         any = iter_next(it, &key, &value);
         *rc = iter_error(it, e);
         iter_close(it);
