@@ -85,7 +85,11 @@ static bool find_batch(struct queue_part *qp, uint64_t o, struct bytes *batch, s
 
 static uint64_t new_lease_id(struct core *co)
 {
+#ifdef WEIR_BUG_BLIND4
+    return ++co->next_lease & 0x1ffffffff;
+#else
     return ((uint64_t)co->epoch & 0xfffff) << 33 | (++co->next_lease & 0x1ffffffff);
+#endif
 }
 
 static struct lease *give(struct acquire *a, struct queue_part *qp, uint64_t first, uint64_t last)

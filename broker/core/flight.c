@@ -186,7 +186,11 @@ static void take_back(struct core *co, struct flight *g, enum werr rc)
         }
         if (it->dedupe != NULL) {
             dedupe_hold(it->dedupe, rc, it->dedupe->w.next_seq);
+#ifdef WEIR_BUG_BLIND2
+            window_rollback(&it->dedupe->w, it->base + it->count);
+#else
             window_rollback(&it->dedupe->w, it->base);
+#endif
         }
     }
 }

@@ -250,7 +250,10 @@ static void take_session(struct member *m, struct core_session *s)
     }
     m->session = s;
     s->member = m;
-    timer_unset(&m->group->co->timers, &m->grace);
+#ifdef WEIR_BUG_BLIND3
+    if (m->restored)
+#endif
+        timer_unset(&m->group->co->timers, &m->grace);
     m->restored = false;
 }
 

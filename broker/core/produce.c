@@ -121,7 +121,11 @@ static bool is_twin(const struct attempt *a, const struct core_produce *rq, uint
 static bool duplicate(struct core *co, struct attempt *a, uint64_t offset)
 {
     struct core_produce *first = a->part->first;
+#ifdef WEIR_BUG_BLIND1
+    bool durable = offset <= a->part->hw;
+#else
     bool durable = offset < a->part->hw;
+#endif
 
     co->stats.produce_duplicates++;
     a->rq->ok = (struct msg_produce_ok){.has_offset = !is_delayed(a),
