@@ -38,6 +38,10 @@ MUTANTS = {
     "LEASE_NOT_DURABLE": ["kill9", "drain"],
     "GRANT_EARLY": ["power_members", "kill_points", "churn"],
     "ACKED_NOT_WRITTEN": ["kill9", "churn"],
+    "BLIND1": [],  # written without a look at the suite: no cell of theirs
+    "BLIND2": [],
+    "BLIND3": [],
+    "BLIND4": [],
 }
 # Cells that cannot tell one server from another: they start stores of their own, or hold for minutes.
 NOT_USED = ("corrupt", "pause_long")
