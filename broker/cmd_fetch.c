@@ -17,7 +17,7 @@
 
 /* A fetch counts as the bytes it may answer with, so that a connection cannot ask for more at once
  * than it may have in flight. */
-enum { FETCH_MAX = CONN_OUTPUT_HIGH, FETCH_CHARGE_MIN = 4 << 10 };
+enum { FETCH_MAX = CONN_PIECE_MAX, FETCH_CHARGE_MIN = 4 << 10 };
 
 /* What a fetch for a member needs beyond the core's request. */
 struct fetch_for {
@@ -243,7 +243,8 @@ enum werr cmd_fetch(struct cmd *m, struct werror *e)
     f->corr = m->corr;
     f->rq.max_wait_ms = in.max_wait_ms;
     f->rq.min_bytes = in.min_bytes;
-    f->rq.max_bytes = in.max_bytes < FETCH_MAX ? in.max_bytes : FETCH_MAX;
+    f->rq.max_bytes = conn_piece(m->c, in.max_bytes < FETCH_MAX ? in.max_bytes : FETCH_MAX);
+    f->rq.meter = &m->c->held_bytes;
     f->charge = f->rq.max_bytes > FETCH_CHARGE_MIN ? f->rq.max_bytes : FETCH_CHARGE_MIN;
     while (f->rq.n_parts < in.n_parts &&
            msg_next_fetch_part(&in.parts, &f->rq.parts[f->rq.n_parts])) {

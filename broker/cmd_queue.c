@@ -10,7 +10,7 @@
 #include "broker/reply.h"
 #include "broker/session.h"
 
-enum { ACQUIRE_MAX_BYTES = CONN_OUTPUT_HIGH, ACQUIRE_CHARGE_MIN = 4 << 10, ACQUIRE_SHARE = 8 };
+enum { ACQUIRE_MAX_BYTES = CONN_PIECE_MAX, ACQUIRE_CHARGE_MIN = 4 << 10, ACQUIRE_SHARE = 8 };
 
 /* ---------------------------------------------------------------- ACQUIRE */
 
@@ -81,7 +81,8 @@ void acquires_end(struct conn *c, const struct as_member *as, enum werr why)
  * that all of them can wait and their verdicts are still read. */
 static uint32_t byte_limit(const struct conn *c, uint32_t asked)
 {
-    const uint32_t share = LIMIT_INFLIGHT_BYTES / ACQUIRE_SHARE / (c->n_seats + 1);
+    const uint32_t share =
+        (uint32_t)c->srv->conf->max_request_bytes / ACQUIRE_SHARE / (c->n_seats + 1);
     const uint32_t most = share < ACQUIRE_MAX_BYTES ? share : ACQUIRE_MAX_BYTES;
 
     return asked < most ? asked : most;

@@ -156,13 +156,11 @@ static bool push(struct sub *s)
     uint32_t most;
     size_t n;
 
-    if (credit == 0 || conn_output_full(s->c)) {
+    if (credit == 0 || conn_output_full(s->c) ||
+        (core_reader_held(s->rd) == 0 && conn_hoards(s->c))) {
         return false;
     }
-    most = credit < s->max_push ? (uint32_t)credit : s->max_push;
-    if (s->c->srv->out_bytes > s->c->srv->conf->output && most > CONN_OUTPUT_LEAST) {
-        most = CONN_OUTPUT_LEAST; /* the budget of all is used up */
-    }
+    most = conn_piece(s->c, credit < s->max_push ? (uint32_t)credit : s->max_push);
     n = core_reader_pull(s->rd, most, true, pieces, PUSH_PIECES);
     if (n == 0) {
         s->has_more = false;
@@ -273,6 +271,7 @@ enum werr cmd_subscribe(struct cmd *m, struct werror *e)
     s->limit = in.credit;
     s->max_push = in.max_push == 0 ? PUSH_DEFAULT : in.max_push < PUSH_MAX ? in.max_push : PUSH_MAX;
     s->rd = core_reader_new(m->srv->core, on_ready, s);
+    core_reader_meter(s->rd, &m->c->held_bytes);
     LIST_INSERT_HEAD(&m->c->subs, s, of_conn);
     m->c->n_subs++;
     rc = take_who(s, &in.who, e);

@@ -27,14 +27,40 @@ static const int64_t NS_PER_MS = 1000000;
 
 /* ---------------------------------------------------------------- interest */
 
+/* The limit that keeps its socket from being read. Of those that wait in a list, their own. */
+static enum limit_hit stopped_by(const struct conn *c)
+{
+    const struct config *conf = c->srv->conf;
+
+    if (c->state == CONN_FRESH) { /* before HELLO there is little to say */
+        return conn_queued(c) < LIMIT_OUTPUT_PREAUTH ? HIT_NONE : HIT_OUTPUT_BEFORE_HELLO;
+    }
+    if (conn_queued(c) >= conf->max_output) {
+        return HIT_OUTPUT;
+    }
+    if (conn_hoards(c)) {
+        return HIT_OUTPUT_SHARE;
+    }
+    if (c->inflight >= conf->max_requests) {
+        return HIT_REQUESTS;
+    }
+    return c->inflight_bytes < conf->max_request_bytes ? HIT_NONE : HIT_REQUEST_BYTES;
+}
+
 bool conn_may_read(const struct conn *c)
 {
-    if (c->state == CONN_FRESH) { /* before HELLO there is little to say */
-        return conn_queued(c) < LIMIT_OUTPUT_PREAUTH && !c->starved && !c->hungry;
+    return (c->state == CONN_FRESH || c->state == CONN_READY) && !c->starved && !c->hungry &&
+           stopped_by(c) == HIT_NONE;
+}
+
+/* Counts the limit, once each time that it stops the reading. */
+static void note_stop(struct conn *c, bool stopped)
+{
+    if (stopped && !c->stopped && !c->starved && !c->hungry &&
+        (c->state == CONN_FRESH || c->state == CONN_READY)) {
+        limit_hit(c->srv, stopped_by(c), c->id);
     }
-    return c->state == CONN_READY && !conn_output_full(c) &&
-           c->inflight < LIMIT_INFLIGHT_REQUESTS && c->inflight_bytes < LIMIT_INFLIGHT_BYTES &&
-           !c->starved && !c->hungry;
+    c->stopped = stopped;
 }
 
 void conn_set_interest(struct conn *c)
@@ -49,6 +75,7 @@ void conn_set_interest(struct conn *c)
     if (want == (c->io.events & (EV_READ | EV_WRITE)) && (want == 0) == !ev_is_active(&c->io)) {
         return;
     }
+    note_stop(c, (want & EV_READ) == 0);
     ev_io_stop(c->srv->loop, &c->io);
     ev_io_set(&c->io, c->fd, want);
     if (want != 0) {
@@ -149,6 +176,7 @@ void conn_begin(struct conn *c, size_t bytes)
     c->inflight++;
     c->inflight_bytes += bytes;
     c->refs++;
+    c->srv->n_requests++;
 }
 
 static void list_dead(struct conn *c)
@@ -162,11 +190,12 @@ static void list_dead(struct conn *c)
 
 void conn_finish(struct conn *c, size_t bytes)
 {
-    bool was_stopped = !conn_may_read(c);
+    bool was_stopped = c->stopped || !conn_may_read(c);
 
     c->inflight--;
     c->inflight_bytes -= bytes;
     c->refs--;
+    c->srv->n_requests--;
     if (c->state == CONN_CLOSED) {
         if (c->refs == 0) {
             list_dead(c);
@@ -272,6 +301,7 @@ static void shed(struct conn *c)
     buf_fini(&c->in);
     buf_fini(&c->ctl);
     c->in_at = 0;
+    conn_account(c);
 }
 
 void conn_reap(struct conn *c)
@@ -294,7 +324,7 @@ static int64_t patience_ns(const struct conn *c)
 {
     switch (c->state) {
     case CONN_FRESH:
-        return LIMIT_HELLO_MS * NS_PER_MS;
+        return (int64_t)c->srv->conf->hello_ms * NS_PER_MS;
     case CONN_ENDING:
         return CONN_ENDING_MS * NS_PER_MS;
     case CONN_LINGERING:
@@ -321,6 +351,31 @@ static bool lost_peer(struct conn *c, int64_t now_mono_ns)
     return peer_is_dead(&info);
 }
 
+/* It takes nothing, and others could use the room that it does not use. */
+static bool in_the_way(const struct conn *c, int64_t now_mono_ns)
+{
+    const struct server *srv = c->srv;
+    int64_t ms = (int64_t)srv->conf->stuck_ms;
+
+    if (c->stuck_mono_ns == 0) {
+        return false;
+    }
+    if (memory_is_out(srv)) {
+        ms = ms < CONN_STUCK_OUT_MS ? ms : CONN_STUCK_OUT_MS;
+    } else if (memory_used(srv, MEMORY_OUTPUT) <= srv->memory.output) {
+        return false;
+    }
+    return now_mono_ns - c->stuck_mono_ns > ms * NS_PER_MS;
+}
+
+/* It began a request and does not go on with it, while memory is scarce. */
+static bool left_half(const struct conn *c, int64_t now_mono_ns)
+{
+    return c->state == CONN_READY && c->in.len > c->in_at && !c->stopped && !c->again &&
+           now_mono_ns - c->heard_mono_ns > CONN_STUCK_OUT_MS * NS_PER_MS &&
+           memory_is_tight(c->srv);
+}
+
 void conn_sweep(struct conn *c, int64_t now_mono_ns)
 {
     if (now_mono_ns - c->opened_mono_ns > patience_ns(c)) {
@@ -331,17 +386,22 @@ void conn_sweep(struct conn *c, int64_t now_mono_ns)
         conn_close(c, "peer_lost");
         return;
     }
-    if (c->stuck_mono_ns != 0 && c->srv->out_bytes > c->srv->conf->output &&
-        now_mono_ns - c->stuck_mono_ns > CONN_STUCK_MS * NS_PER_MS) {
-        conn_close(c, "output_full"); /* others could use the room that it does not use */
+    if (in_the_way(c, now_mono_ns)) {
+        conn_close(c, "output_full");
         return;
+    }
+    if (left_half(c, now_mono_ns)) {
+        conn_close(c, "input_full");
+        return;
+    }
+    conn_resume(c); /* others may have made room */
+    if (!conn_output_full(c)) {
+        subs_resume(c);
     }
     subs_look_again(c, NULL); /* a pause that ended while nobody could be told */
     fetches_look_again(c, NULL);
     if (!c->active) {
-        if (c->in.len == 0) {
-            buf_fini(&c->in);
-        }
+        conn_trim_input(c);
         if (conn_queued(c) == 0) {
             buf_fini(&c->ctl);
             free(c->out);
@@ -349,5 +409,6 @@ void conn_sweep(struct conn *c, int64_t now_mono_ns)
             c->out_cap = c->out_head = c->out_tail = 0;
         }
     }
+    conn_account(c);
     c->active = false;
 }

@@ -25,15 +25,15 @@ struct seat;
 struct acquire;
 
 enum {
-    CONN_OUTPUT_HIGH = 1 << 20,   /* above: stop reading this socket, stop delivering */
+    CONN_PIECE_MAX = 1 << 20,     /* about so much is given at once */
     CONN_OUTPUT_LEAST = 64 << 10, /* so much may wait for it when the budget of all is used up */
     CONN_SMALL_FRAME = 16 << 10,  /* larger frames are read straight into a blob of their own */
     CONN_TURN_FRAMES = 64,        /* fairness: so much input per turn of the loop */
     CONN_TURN_BYTES = 256 << 10,
-    CONN_COPY_BYTES = 4 << 10,  /* output pieces up to this are copied, larger ones referred to */
-    CONN_STUCK_MS = 60 * 1000,  /* without progress, while the budget of output is used up */
-    CONN_ENDING_MS = 10 * 1000, /* time to take the last words */
-    CONN_LINGER_MS = 2 * 1000,  /* time to notice that we have shut our side */
+    CONN_COPY_BYTES = 4 << 10,    /* output pieces up to this are copied, larger ones referred to */
+    CONN_STUCK_OUT_MS = 5 * 1000, /* stuck_ms, at most, while the memory of all is used up */
+    CONN_ENDING_MS = 10 * 1000,   /* time to take the last words */
+    CONN_LINGER_MS = 2 * 1000,    /* time to notice that we have shut our side */
 };
 
 /* Why connections end, as logs and metrics name it; conn_close takes one of them. */
@@ -65,20 +65,24 @@ struct conn {
     int64_t opened_mono_ns;  /* of ENDING and LINGERING: when that began */
     int64_t stuck_mono_ns;   /* its socket takes nothing since then; 0 = it does, or has to take
                                 nothing */
+    int64_t heard_mono_ns;   /* its last bytes came then */
     int64_t unheard_mono_ns; /* something was sent then, and nothing heard since; 0 = no */
     bool active;             /* since the last look of conn_sweep */
     char client[72];         /* name and version from HELLO, for logs */
 
-    struct buf in;    /* small frames, back to back */
-    size_t in_at;     /* parsed up to here */
-    struct blob *big; /* a large frame being read; counts in the server's budget */
+    struct buf in;     /* small frames, back to back */
+    size_t in_at;      /* parsed up to here */
+    size_t in_counted; /* of in.cap, in the server's count */
+    struct blob *big;  /* a large frame being read; counts in the server's budget */
     size_t big_have, big_total;
     uint64_t in_total; /* bytes read since open */
 
     struct out_segment *out; /* queue: out[out_head .. out_tail) */
     size_t out_head, out_tail, out_cap;
-    size_t out_bytes; /* in segments; conn_queued() adds ctl */
-    struct buf ctl;   /* control bytes behind the segments */
+    size_t out_bytes;   /* in segments; conn_queued() adds ctl */
+    struct buf ctl;     /* control bytes behind the segments */
+    size_t ctl_counted; /* of ctl.len, in the server's count of output */
+    size_t held_bytes;  /* read for it from the store, or being read */
 
     unsigned inflight; /* requests without an answer */
     size_t inflight_bytes;
@@ -88,6 +92,7 @@ struct conn {
     bool shed;        /* closed, and all it held but requests in flight is gone */
     bool starved;     /* its next frame is a PRODUCE and the core takes none */
     bool hungry;      /* waits for the budget of large frames */
+    bool stopped;     /* its socket is not read */
     bool again;       /* input lies here that its turn did not cover */
 
     LIST_HEAD(, sub) subs;
@@ -139,6 +144,11 @@ void conn_turn(struct conn *c);
 /* Bytes that wait to be sent. */
 size_t conn_queued(const struct conn *c);
 bool conn_output_full(const struct conn *c);
+/* The output of all is used up, and this one has its share of it, or something is read for it:
+ * nothing more is read from the store. */
+bool conn_hoards(const struct conn *c);
+/* How many of `most` bytes may be asked of the store at once: little while that is so. */
+uint32_t conn_piece(const struct conn *c, uint32_t most);
 /* Large frames that arrive have used up their budget and nothing moves: ends the one that takes
  * longest. Called once a second. */
 void conn_unjam(struct server *srv, int64_t now_mono_ns);

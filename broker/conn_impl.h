@@ -14,6 +14,10 @@ void conn_later(struct conn *c);
 
 /* The socket is readable. */
 void conn_readable(struct conn *c);
+/* Brings the server's counts of memory up to what the buffers are now. */
+void conn_account(struct conn *c);
+/* A connection that rests keeps no more input memory than it has input. */
+void conn_trim_input(struct conn *c);
 /* Gives up a large frame and its share of the budget. */
 void conn_drop_big(struct conn *c);
 

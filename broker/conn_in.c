@@ -47,9 +47,10 @@ static bool take_budget(struct conn *c, size_t more)
 {
     struct server *srv = c->srv;
 
-    if (srv->big_bytes + more > srv->conf->input && srv->big_bytes > (c->big ? c->big->n : 0)) {
+    if (srv->big_bytes + more > srv->memory.input && srv->big_bytes > (c->big ? c->big->n : 0)) {
         if (!c->hungry) {
             c->hungry = true;
+            limit_hit(srv, HIT_INPUT, c->id);
             TAILQ_INSERT_TAIL(&srv->hungry, c, hungry_link);
         }
         return false;
@@ -180,6 +181,9 @@ static enum step parse_small(struct conn *c, struct turn *t)
             return STEP_BYTES;
         }
         if (rc != WERR_OK) {
+            if (rc == WERR_TOO_LARGE) {
+                limit_hit(c->srv, HIT_FRAME, c->id);
+            }
             bad_frame(c, &e);
             return STEP_STOP;
         }
@@ -270,6 +274,7 @@ static void got_bytes(struct conn *c, size_t n)
 {
     c->active = true;
     c->unheard_mono_ns = 0;
+    c->heard_mono_ns = clock_mono_ns();
     c->in_total += n;
     c->srv->stats.bytes_in += n;
     if (c->big != NULL) {
@@ -304,6 +309,7 @@ static bool receive(struct conn *c, struct turn *t)
         struct werror e;
 
         (void)werror_set(&e, WERR_TOO_LARGE, "over %d bytes before HELLO", LIMIT_INPUT_PREAUTH);
+        limit_hit(c->srv, HIT_INPUT_BEFORE_HELLO, c->id);
         bad_frame(c, &e);
         return false;
     }
@@ -327,7 +333,30 @@ static void take_turn(struct conn *c, bool from_socket)
     if (c->state != CONN_CLOSED && c->in.len == 0 && c->in.cap > READ_FIRST) {
         buf_fini(&c->in);
     }
+    conn_account(c);
     conn_set_interest(c);
+}
+
+void conn_trim_input(struct conn *c)
+{
+    uint8_t *p;
+
+    if (c->in.len == 0) {
+        buf_fini(&c->in);
+        return;
+    }
+    if (c->in_at > 0) {
+        buf_consume(&c->in, c->in_at);
+        c->in_at = 0;
+    }
+    if (c->in.cap > 2 * c->in.len && c->in.cap > READ_FIRST) {
+        const size_t n = c->in.len > READ_FIRST ? c->in.len : READ_FIRST;
+        p = realloc(c->in.p, n);
+        if (p != NULL) {
+            c->in.p = p;
+            c->in.cap = n;
+        }
+    }
 }
 
 void conn_readable(struct conn *c)

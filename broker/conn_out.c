@@ -25,19 +25,42 @@ size_t conn_queued(const struct conn *c)
     return c->out_bytes + c->ctl.len;
 }
 
+static bool output_used_up(const struct server *srv)
+{
+    return memory_used(srv, MEMORY_OUTPUT) > srv->memory.output;
+}
+
 /* Over the budget of all, a connection may keep its share of it, and always CONN_OUTPUT_LEAST. */
 static bool over_share(const struct conn *c)
 {
-    const struct server *srv = c->srv;
-    const uint64_t share = srv->conf->output / (srv->n_conns + 1U);
+    const uint64_t share = c->srv->memory.output / (c->srv->n_conns + 1U);
 
-    return srv->out_bytes > srv->conf->output &&
-           conn_queued(c) > (share > CONN_OUTPUT_LEAST ? share : CONN_OUTPUT_LEAST);
+    return conn_queued(c) > (share > CONN_OUTPUT_LEAST ? share : CONN_OUTPUT_LEAST) &&
+           output_used_up(c->srv);
 }
 
 bool conn_output_full(const struct conn *c)
 {
-    return conn_queued(c) >= CONN_OUTPUT_HIGH || over_share(c);
+    return conn_queued(c) >= c->srv->conf->max_output || over_share(c);
+}
+
+/* One read at a time: it brings a whole batch, however large. */
+bool conn_hoards(const struct conn *c)
+{
+    return over_share(c) || (c->held_bytes > 0 && output_used_up(c->srv));
+}
+
+uint32_t conn_piece(const struct conn *c, uint32_t most)
+{
+    return most > CONN_OUTPUT_LEAST && output_used_up(c->srv) ? CONN_OUTPUT_LEAST : most;
+}
+
+void conn_account(struct conn *c)
+{
+    c->srv->in_bytes += c->in.cap - c->in_counted; /* may wrap, and back */
+    c->in_counted = c->in.cap;
+    c->srv->out_bytes += c->ctl.len - c->ctl_counted;
+    c->ctl_counted = c->ctl.len;
 }
 
 struct buf *conn_ctl(struct conn *c)
@@ -52,8 +75,10 @@ void conn_sent(struct conn *c)
     }
     if (conn_deaf(c)) {
         buf_clear(&c->ctl);
+        conn_account(c);
         return;
     }
+    conn_account(c);
     if (conn_queued(c) > 0) {
         conn_mark_dirty(c);
     }
@@ -102,6 +127,7 @@ static bool seal_ctl(struct conn *c)
         return false;
     }
     buf_clear(&c->ctl);
+    conn_account(c);
     return true;
 }
 
@@ -215,6 +241,7 @@ static void linger(struct conn *c)
     buf_fini(&c->in);
     buf_fini(&c->ctl);
     c->in_at = 0;
+    conn_account(c);
 }
 
 void conn_flush(struct conn *c)
@@ -224,6 +251,7 @@ void conn_flush(struct conn *c)
     if (conn_deaf(c) || !send_queue(c)) {
         return;
     }
+    conn_account(c);
     c->blocked = conn_queued(c) > 0;
     if (!c->blocked) {
         c->stuck_mono_ns = 0;

@@ -26,8 +26,6 @@
 enum {
     BACKLOG = 1024,
     ACCEPTS_PER_TURN = 64,
-    ACCEPTS_PER_SECOND = 2000,
-    ACCEPT_BURST = 10000,
     RESERVED_FDS = 64,
 };
 
@@ -148,7 +146,7 @@ static enum werr open_tcp(struct listener *l, const char *text, bool allow_plain
 /* ---------------------------------------------------------------- accepting */
 
 static const char *const reasons[ACCEPT_REFUSED_REASONS] = {"max_connections", "max_per_address",
-                                                            "no_descriptors"};
+                                                            "no_descriptors", "memory"};
 
 const char *accept_refused_reason(unsigned i)
 {
@@ -232,18 +230,24 @@ static bool count_address(struct listeners *ls, const uint8_t address[16], unsig
     return true;
 }
 
-void listeners_release(struct listeners *ls, const struct conn *c)
+static void uncount_address(struct listeners *ls, const struct sockaddr_storage *peer)
 {
     uint8_t address[16];
-    struct address_count *a;
+    struct address_count *a = NULL;
 
-    if (!c->counted || !peer_address(&c->peer, address)) {
-        return;
+    if (peer_address(peer, address)) {
+        HASH_FIND(hh, ls->addresses, address, 16, a);
     }
-    HASH_FIND(hh, ls->addresses, address, 16, a);
     if (a != NULL && --a->n == 0) {
         HASH_DEL(ls->addresses, a);
         free(a);
+    }
+}
+
+void listeners_release(struct listeners *ls, const struct conn *c)
+{
+    if (c->counted) {
+        uncount_address(ls, &c->peer);
     }
 }
 
@@ -259,6 +263,10 @@ static void welcome(struct listeners *ls, struct listener *l, int fd,
         refuse(srv, fd, "max_connections");
         return;
     }
+    if (memory_is_out(srv)) {
+        refuse(srv, fd, "memory");
+        return;
+    }
     if (counted && !count_address(ls, address, (unsigned)srv->conf->max_per_address)) {
         refuse(srv, fd, "max_per_address");
         return;
@@ -268,16 +276,19 @@ static void welcome(struct listeners *ls, struct listener *l, int fd,
     if (c != NULL) {
         c->counted = counted;
         srv->stats.accepted++;
+    } else if (counted) {
+        uncount_address(ls, peer);
     }
 }
 
-static void refill(struct listeners *ls)
+static void refill(struct listeners *ls, const struct config *conf)
 {
+    const double most = (double)conf->accept_burst;
     int64_t now = clock_mono_ns();
 
-    ls->tokens += (double)(now - ls->refilled_mono_ns) * ACCEPTS_PER_SECOND / 1e9;
-    if (ls->tokens > ACCEPT_BURST) {
-        ls->tokens = ACCEPT_BURST;
+    ls->tokens += (double)(now - ls->refilled_mono_ns) * (double)conf->accept_rate / 1e9;
+    if (ls->tokens > most) {
+        ls->tokens = most;
     }
     ls->refilled_mono_ns = now;
 }
@@ -289,13 +300,14 @@ static void on_acceptable(struct ev_loop *loop, ev_io *w, int events)
 
     (void)loop;
     (void)events;
-    refill(ls);
+    refill(ls, l->srv->conf);
     for (int i = 0; i < ACCEPTS_PER_TURN && l->fd >= 0; i++) {
         struct sockaddr_storage peer = {0};
         socklen_t n = sizeof peer;
         int fd;
 
         if (ls->tokens < 1) {
+            limit_hit(l->srv, HIT_ACCEPT_RATE, 0);
             pause_accepts(ls, 0.01);
             return;
         }
@@ -319,7 +331,7 @@ enum werr listeners_open(struct listeners *ls, struct server *srv, struct werror
     enum werr rc = WERR_OK;
 
     ls->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    ls->tokens = ACCEPT_BURST;
+    ls->tokens = (double)srv->conf->accept_burst;
     ls->refilled_mono_ns = clock_mono_ns();
     ls->max_conns = (unsigned)srv->conf->max_connections;
     if (getrlimit(RLIMIT_NOFILE, &rl) ==

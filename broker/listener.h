@@ -1,7 +1,7 @@
 #ifndef WEIR_BROKER_LISTENER_H
 #define WEIR_BROKER_LISTENER_H
 /*
- * Listening sockets: pacing of accepts (2,000/s, burst 10,000), limits per address and in all, and
+ * Listening sockets: pacing of accepts, limits per address, in all and of memory, and
  * a spare descriptor so that a full table does not spin (libev manual, "special problem of
  * accept()ing").
  */
@@ -38,7 +38,7 @@ struct listeners {
 };
 
 /* Why connections are refused, as logs and metrics name it. */
-enum { ACCEPT_REFUSED_REASONS = 3 };
+enum { ACCEPT_REFUSED_REASONS = 4 };
 const char *accept_refused_reason(unsigned i);
 
 /* Opens every listener of the configuration. *e names the address. */

@@ -30,6 +30,7 @@ static const struct row rows[] = {
     ROW("weir_errors_sent_total", server.errors_sent),
     ROW("weir_large_input_bytes", large_input_bytes),
     ROW("weir_output_bytes", output_bytes),
+    ROW("weir_connection_memory_bytes", connection_memory_bytes),
     ROW("weir_loop_turns_total", server.loop_turns),
     ROW("weir_loop_busy_nanoseconds_total", server.loop_busy_ns),
     ROW("weir_loop_turn_nanoseconds_max", server.loop_turn_max_ns),
@@ -137,7 +138,12 @@ void metrics_take(struct metrics *m, struct server *srv)
     m->server = srv->stats;
     m->connections = srv->n_conns;
     m->large_input_bytes = srv->big_bytes;
-    m->output_bytes = srv->out_bytes;
+    m->output_bytes = memory_used(srv, MEMORY_OUTPUT);
+    for (int i = 0; i < MEMORY_CLASSES; i++) {
+        m->memory_bytes[i] = memory_used(srv, (enum memory_class)i);
+    }
+    m->connection_memory_bytes = memory_in_use(srv);
+    m->memory = srv->memory;
     m->conf = srv->conf;
     m->max_conns = srv->listeners.max_conns;
     m->resident_bytes = resident();
@@ -157,19 +163,29 @@ static void walk_limits(const struct metrics *m,
     } limits[] = {
         {"connections", m->max_conns},
         {"connections_per_address", c->max_per_address},
-        {"input_bytes", c->input},
-        {"output_bytes", c->output},
+        {"accepts_per_second", c->accept_rate},
+        {"accept_burst", c->accept_burst},
+        {"connection_memory_bytes", m->memory.budget},
+        {"input_bytes", m->memory.input},
+        {"output_bytes", m->memory.output},
+        {"request_memory_bytes", m->memory.requests},
         {"inflight_bytes", c->inflight},
         {"tail_cache_bytes", c->tail_cache},
         {"store_memory_bytes", c->memory},
         {"topics", c->max_topics},
-        {"frame_bytes", LIMIT_FRAME},
+        {"frame_bytes", c->max_frame},
+        {"batch_bytes", LIMIT_BATCH},
+        {"batch_records", LIMIT_BATCH_RECORDS},
+        {"message_bytes", LIMIT_MESSAGE_CAP},
+        {"name_characters", LIMIT_NAME},
         {"frame_before_hello_bytes", LIMIT_FRAME_PREAUTH},
         {"input_before_hello_bytes", LIMIT_INPUT_PREAUTH},
-        {"hello_milliseconds", LIMIT_HELLO_MS},
-        {"output_per_connection_bytes", CONN_OUTPUT_HIGH},
-        {"inflight_requests_per_connection", LIMIT_INFLIGHT_REQUESTS},
-        {"inflight_bytes_per_connection", LIMIT_INFLIGHT_BYTES},
+        {"output_before_hello_bytes", LIMIT_OUTPUT_PREAUTH},
+        {"hello_milliseconds", c->hello_ms},
+        {"stuck_milliseconds", c->stuck_ms},
+        {"output_per_connection_bytes", c->max_output},
+        {"inflight_requests_per_connection", c->max_requests},
+        {"inflight_bytes_per_connection", c->max_request_bytes},
         {"subscriptions_per_connection", LIMIT_SUBS},
     };
 
@@ -183,6 +199,14 @@ static void walk_limits(const struct metrics *m,
     for (unsigned i = 0; i < ACCEPT_REFUSED_REASONS; i++) {
         fn(arg, "weir_accepts_refused_total", "reason", accept_refused_reason(i),
            m->server.refused_by[i]);
+    }
+    for (int i = HIT_NONE + 1; i < LIMIT_HITS; i++) {
+        fn(arg, "weir_limit_reached_total", "limit", limit_hit_name((enum limit_hit)i),
+           m->server.hits[i]);
+    }
+    for (int i = 0; i < MEMORY_CLASSES; i++) {
+        fn(arg, "weir_memory_bytes", "class", memory_class_name((enum memory_class)i),
+           m->memory_bytes[i]);
     }
 }
 

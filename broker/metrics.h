@@ -11,7 +11,9 @@ struct metrics {
     struct store_stats store;
     struct server_stats server;
     struct core_group_stats group;
-    uint64_t connections, large_input_bytes, output_bytes, resident_bytes, uptime_s, store_state;
+    uint64_t connections, large_input_bytes, output_bytes, resident_bytes, uptime_s, store_state,
+        connection_memory_bytes, memory_bytes[MEMORY_CLASSES];
+    struct memory memory; /* limits of those */
     struct {
         char name[LIMIT_NAME + 1];
         uint64_t lag, lag_ms, in_flight, members;

@@ -87,7 +87,8 @@ static void on_again(struct ev_loop *loop, ev_idle *w, int events)
 
 static void feed_starved(struct server *srv)
 {
-    while (!TAILQ_EMPTY(&srv->starved) && core_accepts_produce(srv->core)) {
+    while (!TAILQ_EMPTY(&srv->starved) && core_accepts_produce(srv->core) &&
+           !memory_is_tight(srv)) {
         struct conn *c = TAILQ_FIRST(&srv->starved);
 
         TAILQ_REMOVE(&srv->starved, c, starved_link);
@@ -227,6 +228,7 @@ static void on_before_sleep(struct ev_loop *loop, ev_prepare *w, int events)
     struct server *srv = w->data;
 
     (void)events;
+    feed_starved(srv);
     go_on(srv);
     core_flush(srv->core);
     seats_pump(srv);
@@ -257,6 +259,20 @@ static void on_core_timer(struct ev_loop *loop, ev_timer *w, int events)
     check_store(srv);
 }
 
+/* A line when it changes; looked at once a second, so that it does not flicker. */
+static void check_memory(struct server *srv)
+{
+    enum memory_state now = memory_state(srv);
+
+    if (now != srv->seen_memory) {
+        log_line(&srv->log, now > srv->seen_memory ? LOG_WARN : LOG_INFO, "server", "memory_state",
+                 "state=%s used=%llu budget=%llu output=%llu", memory_state_name(now),
+                 (unsigned long long)memory_in_use(srv), (unsigned long long)srv->memory.budget,
+                 (unsigned long long)memory_used(srv, MEMORY_OUTPUT));
+        srv->seen_memory = now;
+    }
+}
+
 static void on_second(struct ev_loop *loop, ev_timer *w, int events)
 {
     struct server *srv = w->data;
@@ -270,6 +286,7 @@ static void on_second(struct ev_loop *loop, ev_timer *w, int events)
         conn_sweep(c, now);
     }
     conn_unjam(srv, now);
+    check_memory(srv);
     check_store(srv);
 }
 
@@ -433,6 +450,7 @@ enum werr server_open(struct server *srv, const struct config *conf, struct werr
     srv->started_mono_ns = clock_mono_ns();
     memcpy(srv->conn_id_base, &id, sizeof id);
     take_advertise(srv);
+    memory_init(&srv->memory, conf);
     srv->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (srv->loop == NULL) {
         return werror_set(e, WERR_IO, "cannot make an epoll loop");

@@ -10,8 +10,10 @@
 #include "broker/config.h"
 #include "broker/conn.h"
 #include "broker/core/core.h"
+#include "broker/limit_hit.h"
 #include "broker/listener.h"
 #include "broker/log.h"
+#include "broker/memory.h"
 #include "storage/store.h"
 
 struct memdisk;
@@ -19,7 +21,7 @@ struct memdisk;
 struct server_stats {
     uint64_t accepted, refused_accepts, closed, frames_in, bytes_in, bytes_out, errors_sent,
         requests[128], /* by operation */
-        closed_by[CONN_CLOSED_REASONS], refused_by[ACCEPT_REFUSED_REASONS];
+        closed_by[CONN_CLOSED_REASONS], refused_by[ACCEPT_REFUSED_REASONS], hits[LIMIT_HITS];
     uint64_t loop_turns, loop_busy_ns, loop_turn_max_ns; /* busy: all but waiting for events */
 };
 
@@ -46,8 +48,11 @@ struct server {
     struct conn_list again_conns; /* more input than their turn covered */
     struct conn_list bigs;        /* large frames that are arriving, oldest first */
     struct conn_list hungry;      /* until the budget of large frames has room */
+    struct memory memory;         /* the budget */
     size_t big_bytes;
-    size_t out_bytes; /* in the output queues of all connections */
+    size_t in_bytes;     /* buffers of small frames, of all connections */
+    size_t out_bytes;    /* in the output queues of all connections */
+    uint64_t n_requests; /* without an answer, of all connections */
     int64_t big_freed_mono_ns;
     TAILQ_HEAD(sub_list, sub) ready_subs;
     TAILQ_HEAD(seat_list, seat) seat_news; /* members to be told something */
@@ -58,8 +63,9 @@ struct server {
     uint32_t advertise_port;
     char advertise_host[256];
     struct server_stats stats;
-    struct log_limit limit_accept, limit_bad, limit_refused;
-    enum store_state seen_state; /* last one that was logged */
+    struct log_limit limit_accept, limit_bad, limit_refused, limit_hits;
+    enum store_state seen_state;   /* last one that was logged */
+    enum memory_state seen_memory; /* the same */
     bool draining;
     int exit_code;
 };

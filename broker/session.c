@@ -60,7 +60,7 @@ static cmd_fn handler_of(uint32_t op, enum frame_kind kind)
 
 size_t session_frame_limit(const struct conn *c)
 {
-    return c->state == CONN_FRESH ? LIMIT_FRAME_PREAUTH : LIMIT_FRAME;
+    return c->state == CONN_FRESH ? LIMIT_FRAME_PREAUTH : c->srv->conf->max_frame;
 }
 
 bool session_greet(struct conn *c, uint8_t first)
@@ -84,21 +84,32 @@ bool session_greet(struct conn *c, uint8_t first)
     return true; /* the length check refuses it */
 }
 
+enum {
+    BESIDE_BATCH = 4 << 10, /* of a frame: what PRODUCE has beside its batch */
+    OVERLOADED_MS = 1000,   /* until it is worth another try */
+};
+
+static uint32_t least_of(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
 static void say_hello(struct conn *c, uint32_t corr)
 {
     static const char *const features[] = {"stream", "idempotence", "slots", "groups",
                                            "queues", "delay",       NULL};
     struct server *srv = c->srv;
+    const uint32_t frame = (uint32_t)srv->conf->max_frame;
     uint8_t conn_id[16];
     struct msg_hello_ok ok = {
         .proto = WEIR_PROTO_VERSION,
         .server = slice_str("weir"),
         .version = slice_str(WEIR_SERVER_VERSION),
-        .limits = {.frame = LIMIT_FRAME,
-                   .batch = LIMIT_BATCH,
-                   .message = LIMIT_MESSAGE_CAP,
-                   .inflight = LIMIT_INFLIGHT_REQUESTS,
-                   .inflight_bytes = LIMIT_INFLIGHT_BYTES,
+        .limits = {.frame = frame,
+                   .batch = least_of(LIMIT_BATCH, frame - BESIDE_BATCH),
+                   .message = least_of(LIMIT_MESSAGE_CAP, frame - BESIDE_BATCH),
+                   .inflight = (uint32_t)srv->conf->max_requests,
+                   .inflight_bytes = (uint32_t)srv->conf->max_request_bytes,
                    .partitions_per_fetch = LIMIT_FETCH_PARTITIONS,
                    .subs = LIMIT_SUBS,
                    .name = LIMIT_NAME,
@@ -199,6 +210,41 @@ static enum session_result refuse(struct conn *c, const struct frame *f, const s
     return SESSION_OK;
 }
 
+/* Why a PRODUCE is left lying; HIT_NONE = it is not. */
+static enum limit_hit produce_waits(const struct server *srv)
+{
+    if (!core_accepts_produce(srv->core)) {
+        return HIT_PRODUCE;
+    }
+    return memory_is_tight(srv) ? HIT_MEMORY_PRODUCE : HIT_NONE;
+}
+
+static void starve(struct conn *c, enum limit_hit why)
+{
+    if (!c->starved) {
+        c->starved = true;
+        TAILQ_INSERT_TAIL(&c->srv->starved, c, starved_link);
+        limit_hit(c->srv, why, c->id);
+    }
+}
+
+/* What stays here for as long as its client likes: not more than there is memory for. */
+static enum werr check_memory(const struct conn *c, const struct frame *f, struct werror *e)
+{
+    struct server *srv = c->srv;
+
+    if ((f->op != OP_FETCH && f->op != OP_SUBSCRIBE && f->op != OP_SUB_UPDATE &&
+         f->op != OP_ACQUIRE) ||
+        !memory_refuses_requests(srv)) {
+        return WERR_OK;
+    }
+    limit_hit(srv, HIT_MEMORY_REQUESTS, c->id);
+    (void)werror_set(e, WERR_OVERLOADED, "readers and waiting requests have used up %llu bytes",
+                     (unsigned long long)srv->memory.requests);
+    e->retry_after_ms = OVERLOADED_MS;
+    return e->code;
+}
+
 enum session_result session_frame(struct conn *c, struct slice body, struct blob *owner)
 {
     struct server *srv = c->srv;
@@ -215,12 +261,13 @@ enum session_result session_frame(struct conn *c, struct slice body, struct blob
     if (rc != WERR_OK) {
         return refuse(c, &f, &e);
     }
-    if (f.op == OP_PRODUCE && !core_accepts_produce(srv->core)) {
-        if (!c->starved) {
-            c->starved = true;
-            TAILQ_INSERT_TAIL(&srv->starved, c, starved_link);
-        }
+    if (f.op == OP_PRODUCE && produce_waits(srv) != HIT_NONE) {
+        starve(c, produce_waits(srv));
         return SESSION_WAIT;
+    }
+    rc = check_memory(c, &f, &e);
+    if (rc != WERR_OK) {
+        return refuse(c, &f, &e);
     }
     srv->stats.frames_in++;
     srv->stats.requests[f.op & 127]++;

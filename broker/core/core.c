@@ -226,6 +226,21 @@ bool core_accepts_produce(const struct core *co)
     return co->inflight_bytes < co->conf.inflight_bytes;
 }
 
+uint64_t core_inflight_bytes(const struct core *co)
+{
+    return co->inflight_bytes;
+}
+
+uint64_t core_read_parts(const struct core *co)
+{
+    return co->n_rparts;
+}
+
+uint64_t core_held_bytes(const struct core *co)
+{
+    return co->held_bytes;
+}
+
 void core_stats(struct core *co, struct core_stats *s)
 {
     *s = co->stats;

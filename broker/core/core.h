@@ -168,6 +168,11 @@ struct core_piece {
 struct core_reader;
 struct core_reader *core_reader_new(struct core *co, void (*ready)(void *arg), void *arg);
 void core_reader_free(struct core_reader *rd);
+/* *meter counts, from now on, the bytes that are read or being read for it and were not pulled. It
+ * is borrowed until the reader is freed, and may be shared by readers. */
+void core_reader_meter(struct core_reader *rd, size_t *meter);
+/* Those bytes of this reader. */
+size_t core_reader_held(const struct core_reader *rd);
 /* WERR_OK, or UNKNOWN_TOPIC, EXISTS, TOO_LARGE (too many). Offsets out of range show in pull. */
 enum werr core_reader_add(struct core_reader *rd, uint64_t tid, uint32_t p, uint64_t offset,
                           bool has_epoch, uint32_t epoch, struct werror *e);
@@ -188,6 +193,7 @@ struct core_fetch {
     uint32_t max_wait_ms, min_bytes, max_bytes;
     struct msg_fetch_part parts[LIMIT_FETCH_PARTITIONS];
     size_t n_parts;
+    size_t *meter; /* see core_reader_meter; NULL = none */
     void (*done)(struct core_fetch *rq);
     void *arg;
 
@@ -223,5 +229,10 @@ struct core_stats {
     uint64_t retention_trims, retention_bytes;
 };
 void core_stats(struct core *co, struct core_stats *s);
+/* What memory budgets ask often: produced bytes that are not durable; partitions that readers and
+ * fetches follow; bytes that were read for them, or are being, and were not pulled. */
+uint64_t core_inflight_bytes(const struct core *co);
+uint64_t core_read_parts(const struct core *co);
+uint64_t core_held_bytes(const struct core *co);
 
 #endif

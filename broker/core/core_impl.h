@@ -287,11 +287,13 @@ struct rpart {
     struct bytes data;      /* what the store gave, not yet pulled */
     struct werror *failure; /* what the store answered instead */
     uint64_t left;          /* bytes this partition may still give (FETCH) */
+    size_t held;            /* bytes of data when it came */
     uint32_t epoch;
     bool has_epoch, waiting, ready, cold, told;
 };
 struct cold_read {
     struct store_read r;
+    size_t reserved; /* counted until it is over */
     LIST_ENTRY(cold_read) of_core;
     struct core *co;
     struct core_reader *rd; /* NULL: nobody waits any more */
@@ -309,6 +311,7 @@ struct core_reader {
     struct rpart_queue cold;  /* wait for the store to be free for this reader */
     struct cold_read *reading;
     struct rpart *holds; /* has data from the store */
+    size_t held, *meter; /* bytes read or being read for it; meter: its owner's count, or NULL */
     bool notified, wakes;
 };
 TAILQ_HEAD(reader_queue, core_reader);
@@ -316,6 +319,8 @@ LIST_HEAD(reader_list, core_reader);
 
 void rpart_ready(struct rpart *rp);  /* puts it in the ready queue; wakes the reader later */
 void rpart_orphan(struct rpart *rp); /* its topic is gone */
+/* n more bytes are held for it, until it is freed. */
+void reader_holds(struct core_reader *rd, size_t n);
 void reader_limit(struct core_reader *rd, uint64_t tid, uint32_t p, uint64_t bytes);
 bool reader_reading(const struct core_reader *rd);
 void cold_read_start(struct rpart *rp, uint32_t max_bytes);
@@ -384,6 +389,8 @@ struct core {
     struct cold_list colds;
     struct core_fetch **fetches; /* heap by deadline */
     size_t n_fetches, cap_fetches;
+    size_t n_rparts;   /* partitions that are followed, of all readers */
+    size_t held_bytes; /* read, or being read, and not pulled */
 
     struct timers timers;
     struct core_group *groups;       /* by name hash */

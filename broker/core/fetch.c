@@ -105,6 +105,7 @@ static void fetch_pull(struct core_fetch *rq)
         got = core_reader_pull(rq->rd, room, false, at, PIECES_AT_ONCE);
         for (size_t i = 0; i < got; i++) {
             rq->bytes += at[i].data.n;
+            reader_holds(rq->rd, at[i].data.n);
         }
         rq->n_pieces += got;
     }
@@ -148,6 +149,9 @@ void core_fetch(struct core *co, struct core_fetch *rq)
     rq->heap_index = NOT_IN_HEAP;
     rq->deadline_mono_ns = core_mono_ns(co) + wait_ns;
     rq->rd = core_reader_new(co, on_ready, rq);
+    if (rq->meter != NULL) {
+        core_reader_meter(rq->rd, rq->meter);
+    }
     for (size_t i = 0; i < rq->n_parts; i++) {
         const struct msg_fetch_part *fp = &rq->parts[i];
         struct werror e;

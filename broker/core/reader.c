@@ -88,8 +88,28 @@ void rpart_orphan(struct rpart *rp)
     rpart_ready(rp);
 }
 
+void reader_holds(struct core_reader *rd, size_t n)
+{
+    rd->co->held_bytes += n;
+    rd->held += n;
+    if (rd->meter != NULL) {
+        *rd->meter += n;
+    }
+}
+
+static void meter_down(struct core_reader *rd, size_t n)
+{
+    rd->co->held_bytes -= n;
+    rd->held -= n;
+    if (rd->meter != NULL) {
+        *rd->meter -= n;
+    }
+}
+
 static void drop_data(struct rpart *rp)
 {
+    meter_down(rp->rd, rp->held);
+    rp->held = 0;
     if (rp->rd->holds == rp) {
         rp->rd->holds = NULL;
     }
@@ -110,6 +130,7 @@ static void rpart_free(struct rpart *rp)
         rd->reading->rp = NULL;
     }
     HASH_DEL(rd->parts, rp);
+    rd->co->n_rparts--;
     free(rp->failure);
     free(rp);
 }
@@ -130,6 +151,17 @@ struct core_reader *core_reader_new(struct core *co, void (*ready)(void *arg), v
     return rd;
 }
 
+void core_reader_meter(struct core_reader *rd, size_t *meter)
+{
+    rd->meter = meter;
+    *meter += rd->held;
+}
+
+size_t core_reader_held(const struct core_reader *rd)
+{
+    return rd->held;
+}
+
 void core_reader_free(struct core_reader *rd)
 {
     if (rd == NULL) {
@@ -139,8 +171,10 @@ void core_reader_free(struct core_reader *rd)
         rpart_free(rd->parts);
     }
     if (rd->reading != NULL) {
-        rd->reading->rd = NULL; /* frees itself when it comes back */
+        rd->reading->rd = NULL;                      /* frees itself when it comes back */
+        rd->co->held_bytes += rd->reading->reserved; /* until then */
     }
+    meter_down(rd, rd->held);
     if (rd->wakes) {
         TAILQ_REMOVE(&rd->co->wake, rd, in_wake);
     }
@@ -184,6 +218,7 @@ enum werr core_reader_add(struct core_reader *rd, uint64_t tid, uint32_t p, uint
     rp->epoch = epoch;
     rp->left = UINT64_MAX;
     HASH_ADD(hh, rd->parts, key, sizeof rp->key, rp);
+    rd->co->n_rparts++;
     LIST_INSERT_HEAD(&pt->busy, rp, of_part);
     rpart_ready(rp); /* the first pull finds out what there is */
     return WERR_OK;
@@ -244,6 +279,9 @@ static void on_cold(struct store_read *r)
     LIST_REMOVE(cr, of_core);
     if (rd != NULL) {
         rd->reading = NULL;
+        meter_down(rd, cr->reserved);
+    } else {
+        co->held_bytes -= cr->reserved;
     }
     if (rp == NULL) {
         blob_unref(r->data);
@@ -255,6 +293,8 @@ static void on_cold(struct store_read *r)
         if (r->rc == WERR_OK && r->data != NULL && r->data->n > 0) {
             rp->data = (struct bytes){.owner = r->data, .p = r->data->p, .n = r->data->n};
             rd->holds = rp;
+            rp->held = r->data->n;
+            reader_holds(rd, rp->held);
         } else {
             blob_unref(r->data);
             rp->failure = core_calloc(1, sizeof *rp->failure);
@@ -280,6 +320,8 @@ void cold_read_start(struct rpart *rp, uint32_t max_bytes)
     cr->co = rd->co;
     cr->rd = rd;
     cr->rp = rp;
+    cr->reserved = max_bytes;
+    reader_holds(rd, cr->reserved);
     cr->r = (struct store_read){.partition = rp->part->id,
                                 .offset = rp->offset,
                                 .end = rp->part->hw,

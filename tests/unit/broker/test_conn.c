@@ -117,7 +117,7 @@ static void sweep_closes(int64_t after_ms)
 static void silence_before_hello_ends(void **state)
 {
     (void)state;
-    sweep_closes(LIMIT_HELLO_MS);
+    sweep_closes((int64_t)r.conf.hello_ms);
 }
 
 static void silence_after_hello_does_not(void **state)
@@ -234,7 +234,7 @@ static void data_goes_out_in_the_order_it_came(void **state)
 
 static void full_output_stops_reading(void **state)
 {
-    struct blob *b = blob_new(CONN_OUTPUT_HIGH + (4 << 20));
+    struct blob *b = blob_new(r.conf.max_output + (4 << 20));
     struct buf ping = {0};
     uint64_t frames;
 
@@ -280,7 +280,7 @@ static void in_flight_limits_stop_reading(void **state)
 {
     (void)state;
     say_hello();
-    conn_begin(r.c, LIMIT_INFLIGHT_BYTES - 1);
+    conn_begin(r.c, r.conf.max_request_bytes - 1);
     turn();
     assert_true(ev_is_active(&r.c->io));
     conn_begin(r.c, 1);
@@ -288,7 +288,7 @@ static void in_flight_limits_stop_reading(void **state)
     assert_false(ev_is_active(&r.c->io));
     conn_finish(r.c, 1);
     assert_true(ev_is_active(&r.c->io));
-    conn_finish(r.c, LIMIT_INFLIGHT_BYTES - 1);
+    conn_finish(r.c, r.conf.max_request_bytes - 1);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)

@@ -1,0 +1,168 @@
+#include "broker/memory.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "broker/server.h"
+
+enum {
+    MACHINE_PERCENT = 60,
+    CLASS_SHARE = 4, /* a class may have one part in so many */
+    LEAST = 64 << 20,
+    /* Measured: what one takes, with what the allocator and its tables add. */
+    CONNECTION_BYTES = 1 << 10,
+    REQUEST_BYTES = 2 << 10,
+    READ_PART_BYTES = 200,
+};
+
+static uint64_t least_of(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---------------------------------------------------------------- how much there is */
+
+/* The first n - 1 bytes of a file. False: it cannot be read. */
+static bool read_file(const char *path, char *out, size_t n)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd >= 0 ? read(fd, out, n - 1) : -1;
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    out[got > 0 ? got : 0] = '\0';
+    return got > 0;
+}
+
+/* The limit in a file of the control group; UINT64_MAX: none. */
+static uint64_t limit_in(const char *path)
+{
+    char text[64];
+    uint64_t v = read_file(path, text, sizeof text) ? strtoull(text, NULL, 10) : 0;
+
+    return v > 0 ? v : UINT64_MAX; /* "max" is no number */
+}
+
+static uint64_t group_limit(void)
+{
+    char text[4096], path[4200];
+    uint64_t v = least_of(limit_in("/sys/fs/cgroup/memory.max"),
+                          limit_in("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    const char *line = read_file("/proc/self/cgroup", text, sizeof text) ? text : "";
+
+    while (line != NULL && strncmp(line, "0::", 3) != 0) { /* the line of version 2 */
+        line = strchr(line, '\n');
+        line = line != NULL ? line + 1 : NULL;
+    }
+    if (line != NULL) {
+        snprintf(path, sizeof path, "/sys/fs/cgroup%.*s/memory.max", (int)strcspn(line + 3, "\n"),
+                 line + 3);
+        v = least_of(v, limit_in(path));
+    }
+    return v;
+}
+
+uint64_t memory_machine_bytes(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    const uint64_t all = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+
+    return least_of(all > 0 ? all : UINT64_MAX, group_limit());
+}
+
+uint64_t memory_budget_of(uint64_t machine_bytes, const struct config *conf)
+{
+    const uint64_t share = machine_bytes / 100 * MACHINE_PERCENT;
+    const uint64_t caches = conf->memory + conf->tail_cache;
+
+    return share > caches + LEAST ? share - caches : LEAST;
+}
+
+void memory_init(struct memory *m, const struct config *conf)
+{
+    m->budget = conf->connection_memory;
+    if (m->budget == 0) {
+        m->budget = memory_budget_of(memory_machine_bytes(), conf);
+    }
+    m->requests = m->budget / CLASS_SHARE;
+    m->input = least_of(conf->input, m->budget / CLASS_SHARE);
+    m->output = least_of(conf->output, m->budget / CLASS_SHARE);
+}
+
+/* ---------------------------------------------------------------- how much is used */
+
+const char *memory_class_name(enum memory_class c)
+{
+    static const char *const names[MEMORY_CLASSES] = {"connections", "input",    "large_input",
+                                                      "output",      "requests", "produce"};
+
+    return names[c];
+}
+
+uint64_t memory_used(const struct server *srv, enum memory_class c)
+{
+    switch (c) {
+    case MEMORY_CONNECTIONS:
+        return (uint64_t)srv->n_conns * CONNECTION_BYTES;
+    case MEMORY_INPUT:
+        return srv->in_bytes;
+    case MEMORY_LARGE_INPUT:
+        return srv->big_bytes;
+    case MEMORY_OUTPUT:
+        return srv->out_bytes + core_held_bytes(srv->core);
+    case MEMORY_REQUESTS:
+        return srv->n_requests * REQUEST_BYTES + core_read_parts(srv->core) * READ_PART_BYTES;
+    case MEMORY_PRODUCE:
+        return core_inflight_bytes(srv->core);
+    case MEMORY_CLASSES:
+        break;
+    }
+    return 0;
+}
+
+uint64_t memory_in_use(const struct server *srv)
+{
+    uint64_t sum = 0;
+
+    for (int c = 0; c < MEMORY_CLASSES; c++) {
+        sum += memory_used(srv, (enum memory_class)c);
+    }
+    return sum;
+}
+
+bool memory_is_tight(const struct server *srv)
+{
+    return memory_in_use(srv) > srv->memory.budget / 100 * MEMORY_TIGHT_PERCENT;
+}
+
+bool memory_is_out(const struct server *srv)
+{
+    return memory_in_use(srv) > srv->memory.budget / 100 * MEMORY_OUT_PERCENT;
+}
+
+bool memory_refuses_requests(const struct server *srv)
+{
+    return memory_used(srv, MEMORY_REQUESTS) >= srv->memory.requests;
+}
+
+enum memory_state memory_state(const struct server *srv)
+{
+    if (memory_is_out(srv)) {
+        return MEMORY_OUT;
+    }
+    if (memory_is_tight(srv)) {
+        return MEMORY_TIGHT;
+    }
+    return memory_used(srv, MEMORY_OUTPUT) > srv->memory.output ? MEMORY_OUTPUT_USED : MEMORY_FREE;
+}
+
+const char *memory_state_name(enum memory_state s)
+{
+    static const char *const names[] = {"free", "output_used_up", "tight", "out"};
+
+    return names[s];
+}
