@@ -394,7 +394,9 @@ void conn_sweep(struct conn *c, int64_t now_mono_ns)
         conn_close(c, "input_full");
         return;
     }
-    conn_resume(c); /* others may have made room */
+    if (c->stopped) {
+        conn_resume(c); /* others may have made room */
+    }
     if (!conn_output_full(c)) {
         subs_resume(c);
     }

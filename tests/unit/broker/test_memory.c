@@ -1,0 +1,330 @@
+/* The budget of all connections at its thresholds, exactly: what is used is set by hand. */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/clock.h"
+#include "broker/server.h"
+#include "proto/limits.h"
+#include "proto/msg.h"
+#include "tests/lib/test.h"
+
+enum { MIB = 1 << 20, BUDGET = 100 * MIB };
+
+struct rig {
+    struct config conf;
+    struct server srv;
+    struct conn *c;
+    int peer;
+    size_t lent; /* added to what is used */
+};
+static struct rig r;
+
+static void turn(void)
+{
+    ev_run(r.srv.loop, EVRUN_NOWAIT);
+    ev_run(r.srv.loop, EVRUN_NOWAIT);
+}
+
+static void set(const char *key, const char *value)
+{
+    struct werror e;
+
+    assert_int_equal(config_set(&r.conf, key, value, "test", &e), WERR_OK);
+}
+
+static int set_up(void **state)
+{
+    struct sockaddr_storage unix_peer = {.ss_family = AF_UNIX};
+    struct werror e;
+    int fds[2];
+
+    (void)state;
+    memset(&r, 0, sizeof r);
+    config_defaults(&r.conf);
+    r.conf.dev = true;
+    set("listen", "127.0.0.1:0");
+    set("http", "");
+    set("log_level", "error");
+    set("connection_memory", "100M");
+    if (server_open(&r.srv, &r.conf, &e) != WERR_OK ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) {
+        return -1;
+    }
+    ev_prepare_start(r.srv.loop, &r.srv.before_sleep);
+    listeners_start(&r.srv.listeners);
+    r.peer = fds[1];
+    r.c = conn_open(&r.srv, fds[0], &unix_peer);
+    return r.c == NULL;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    r.srv.in_bytes -= r.lent;
+    server_close(&r.srv);
+    close(r.peer);
+    return 0;
+}
+
+/* So many bytes are used in all from now on. */
+static void use(uint64_t bytes)
+{
+    r.srv.in_bytes -= r.lent;
+    r.lent = (size_t)(bytes - memory_in_use(&r.srv));
+    r.srv.in_bytes += r.lent;
+    assert_int_equal(memory_in_use(&r.srv), bytes);
+}
+
+static void say(struct buf *b)
+{
+    assert_int_equal(send(r.peer, b->p, b->len, MSG_NOSIGNAL), (ssize_t)b->len);
+    buf_fini(b);
+    turn();
+}
+
+static void say_hello(void)
+{
+    struct msg_hello m = {
+        .proto = WEIR_PROTO_VERSION, .client = slice_str("test"), .version = slice_str("1")};
+    struct buf b = {0};
+
+    msg_put_hello(&b, 1, &m);
+    say(&b);
+    assert_int_equal(r.c->state, CONN_READY);
+}
+
+static void produce(void)
+{
+    struct msg_produce m = {.tid = 1, .batch = slice_str("no batch")};
+    struct buf b = {0};
+
+    msg_put_produce_head(&b, 7, &m);
+    buf_put(&b, m.batch.p, m.batch.n);
+    msg_put_produce_tail(&b, &m);
+    say(&b);
+}
+
+static void classes_have_a_quarter(void **state)
+{
+    struct config c;
+    struct memory m;
+
+    (void)state;
+    config_defaults(&c);
+    c.connection_memory = BUDGET;
+    memory_init(&m, &c);
+    assert_int_equal(m.budget, BUDGET);
+    assert_int_equal(m.requests, BUDGET / 4);
+    assert_int_equal(m.input, BUDGET / 4);
+    assert_int_equal(m.output, BUDGET / 4);
+    c.input = 5 * MIB;
+    c.output = 6 * MIB;
+    memory_init(&m, &c);
+    assert_int_equal(m.input, 5 * MIB);
+    assert_int_equal(m.output, 6 * MIB);
+}
+
+static void the_machine_sets_the_budget(void **state)
+{
+    struct config c;
+    struct memory m;
+
+    (void)state;
+    config_defaults(&c);
+    c.memory = 100 * MIB;
+    c.tail_cache = 20 * MIB;
+    assert_int_equal(memory_budget_of(UINT64_C(1000) * MIB, &c), 480 * MIB);
+    assert_int_equal(memory_budget_of(UINT64_C(200) * MIB, &c), 64 * MIB);
+    assert_in_range(memory_machine_bytes(), 64 * MIB, UINT64_C(1) << 50);
+    memory_init(&m, &c);
+    assert_int_equal(m.budget, memory_budget_of(memory_machine_bytes(), &c));
+}
+
+static void producers_wait_from_eighty_percent(void **state)
+{
+    (void)state;
+    say_hello();
+    use(BUDGET / 100 * 80);
+    produce(); /* refused for what it says, so it was read */
+    assert_false(r.c->starved);
+    const uint64_t frames = r.srv.stats.frames_in;
+    use(BUDGET / 100 * 80 + 1);
+    produce();
+    assert_true(r.c->starved);
+    assert_int_equal(r.srv.stats.frames_in, frames);
+    assert_int_equal(r.srv.stats.hits[HIT_MEMORY_PRODUCE], 1);
+    use(BUDGET / 100 * 80);
+    turn();
+    assert_false(r.c->starved);
+    assert_int_equal(r.srv.stats.frames_in, frames + 1);
+}
+
+static int connect_one(void)
+{
+    const struct listener *l = &r.srv.listeners.l[0];
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    a.sin_port = htons((uint16_t)strtoul(strrchr(l->text, ':') + 1, NULL, 10));
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    turn();
+    return fd;
+}
+
+static void nobody_new_from_ninety_five_percent(void **state)
+{
+    char byte;
+
+    (void)state;
+    use(BUDGET / 100 * 95);
+    int in = connect_one();
+    assert_int_equal(r.srv.n_conns, 2);
+    use(BUDGET / 100 * 95 + 1);
+    int out = connect_one();
+    assert_int_equal(r.srv.n_conns, 2);
+    assert_string_equal(accept_refused_reason(3), "memory");
+    assert_int_equal(r.srv.stats.refused_by[3], 1);
+    assert_true(recv(out, &byte, 1, 0) <= 0);
+    close(in);
+    close(out);
+}
+
+static int64_t in_ms(int64_t ms)
+{
+    return clock_mono_ns() + ms * 1000000;
+}
+
+static void half_a_request_is_left_only_while_there_is_room(void **state)
+{
+    struct buf b = {0};
+
+    (void)state;
+    say_hello();
+    buf_put_be32(&b, 100);
+    buf_put(&b, "half", 4);
+    say(&b);
+    conn_sweep(r.c, in_ms(INT64_C(1000) * 1000));
+    assert_int_equal(r.srv.n_conns, 1);
+    use(BUDGET / 100 * 80 + MIB); /* what it rests on is taken back, and is less than that */
+    conn_sweep(r.c, in_ms(CONN_STUCK_OUT_MS - 500));
+    assert_int_equal(r.srv.n_conns, 1);
+    conn_sweep(r.c, in_ms(CONN_STUCK_OUT_MS + 500));
+    assert_int_equal(r.srv.n_conns, 0);
+}
+
+/* More than its socket takes. */
+static void fill_output(void)
+{
+    struct blob *b = blob_new(8 << 20);
+
+    memset(b->p, 'x', b->n);
+    conn_put_bytes(r.c, (struct bytes){b, b->p, b->n});
+    conn_sent(r.c);
+    turn();
+    assert_true(r.c->stuck_mono_ns != 0);
+}
+
+static void who_takes_nothing_is_left_in_peace_while_there_is_room(void **state)
+{
+    (void)state;
+    say_hello();
+    fill_output();
+    conn_sweep(r.c, in_ms(INT64_C(100) * 24 * 3600 * 1000));
+    assert_int_equal(r.srv.n_conns, 1);
+    r.srv.memory.output = memory_used(&r.srv, MEMORY_OUTPUT) - 1; /* used up */
+    conn_sweep(r.c, in_ms((int64_t)r.conf.stuck_ms - 500));
+    assert_int_equal(r.srv.n_conns, 1);
+    conn_sweep(r.c, in_ms((int64_t)r.conf.stuck_ms + 500));
+    assert_int_equal(r.srv.n_conns, 0);
+}
+
+static void who_takes_nothing_has_five_seconds_when_there_is_none(void **state)
+{
+    (void)state;
+    say_hello();
+    fill_output();
+    use(BUDGET / 100 * 95 + 1);
+    conn_sweep(r.c, in_ms(CONN_STUCK_OUT_MS - 500));
+    assert_int_equal(r.srv.n_conns, 1);
+    conn_sweep(r.c, in_ms(CONN_STUCK_OUT_MS + 500));
+    assert_int_equal(r.srv.n_conns, 0);
+}
+
+static void four_kib_wait_before_hello(void **state)
+{
+    struct buf ping = {0};
+
+    (void)state;
+    for (int i = 0; i < LIMIT_OUTPUT_PREAUTH - 1; i++) {
+        buf_put_u8(conn_ctl(r.c), 'x');
+    }
+    msg_put_ping(&ping, 1);
+    assert_int_equal(send(r.peer, ping.p, ping.len, MSG_NOSIGNAL), (ssize_t)ping.len);
+    conn_resume(r.c);
+    assert_true(ev_is_active(&r.c->io));
+    buf_put_u8(conn_ctl(r.c), 'x');
+    conn_resume(r.c);
+    turn(); /* its turn comes, it is not read, and what waits goes out */
+    turn();
+    assert_int_equal(r.srv.stats.hits[HIT_OUTPUT_BEFORE_HELLO], 1);
+    buf_fini(&ping);
+}
+
+static void what_is_counted_goes_away_with_its_connection(void **state)
+{
+    struct buf b = {0};
+
+    (void)state;
+    say_hello();
+    fill_output();
+    buf_put_be32(&b, 100);
+    buf_put(&b, "half", 4);
+    say(&b);
+    conn_begin(r.c, 100);
+    assert_true(memory_used(&r.srv, MEMORY_OUTPUT) > 0);
+    assert_true(memory_used(&r.srv, MEMORY_REQUESTS) > 0);
+    conn_close(r.c, "ended");
+    conn_finish(r.c, 100);
+    turn();
+    assert_int_equal(memory_in_use(&r.srv), 0);
+}
+
+static void names(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MEMORY_CLASSES; i++) {
+        assert_non_null(memory_class_name((enum memory_class)i));
+    }
+    for (int i = 0; i < LIMIT_HITS; i++) {
+        assert_non_null(limit_hit_name((enum limit_hit)i));
+    }
+    assert_string_equal(memory_state_name(memory_state(&r.srv)), "free");
+    use(BUDGET / 100 * 80 + 1);
+    assert_string_equal(memory_state_name(memory_state(&r.srv)), "tight");
+    use(BUDGET / 100 * 95 + 1);
+    assert_string_equal(memory_state_name(memory_state(&r.srv)), "out");
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(classes_have_a_quarter),
+        TEST(the_machine_sets_the_budget),
+        TEST(producers_wait_from_eighty_percent),
+        TEST(nobody_new_from_ninety_five_percent),
+        TEST(half_a_request_is_left_only_while_there_is_room),
+        TEST(who_takes_nothing_is_left_in_peace_while_there_is_room),
+        TEST(who_takes_nothing_has_five_seconds_when_there_is_none),
+        TEST(four_kib_wait_before_hello),
+        TEST(what_is_counted_goes_away_with_its_connection),
+        TEST(names),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
