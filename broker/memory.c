@@ -1,6 +1,7 @@
 #include "broker/memory.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,9 @@ enum {
     CONNECTION_BYTES = 1 << 10,
     REQUEST_BYTES = 2 << 10,
     READ_PART_BYTES = 200,
+    GIVE_BACK_LEAST = 32 << 20,
 };
+static const int64_t GIVE_BACK_EVERY_NS = 10 * (int64_t)1000000000;
 
 static uint64_t least_of(uint64_t a, uint64_t b)
 {
@@ -165,4 +168,24 @@ const char *memory_state_name(enum memory_state s)
     static const char *const names[] = {"free", "output_used_up", "tight", "out"};
 
     return names[s];
+}
+
+/* What lies below anything small that lives on would stay with the process for good. */
+bool memory_give_back(struct server *srv, int64_t now_mono_ns)
+{
+    struct memory *m = &srv->memory;
+    const uint64_t used = memory_in_use(srv);
+
+    if (used >= m->peak) {
+        m->peak = used;
+        return false;
+    }
+    if (m->peak - used < GIVE_BACK_LEAST || used > m->peak / 2 ||
+        now_mono_ns - m->gave_back_mono_ns < GIVE_BACK_EVERY_NS) {
+        return false;
+    }
+    (void)malloc_trim(0);
+    m->peak = used;
+    m->gave_back_mono_ns = now_mono_ns;
+    return true;
 }

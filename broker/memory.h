@@ -30,6 +30,8 @@ enum {
 struct memory {
     uint64_t budget;                  /* bytes in all */
     uint64_t input, output, requests; /* of it, for these classes */
+    uint64_t peak;                    /* most in use since memory was last given back */
+    int64_t gave_back_mono_ns;
 };
 
 /* Takes the settings; a budget of 0 is derived from what the machine, or the control group, has. */
@@ -56,6 +58,10 @@ enum memory_state {
 /* For the log; a text that names it. */
 enum memory_state memory_state(const struct server *srv);
 const char *memory_state_name(enum memory_state s);
+/* To be called once a second. After a flood, what the allocator keeps goes back to the system: when
+ * less than half of the most that was in use still is, and 32 MiB were freed; every 10 s at most.
+ * It takes about a millisecond for each 16 MiB. True: it did. */
+bool memory_give_back(struct server *srv, int64_t now_mono_ns);
 /* Readers and waiting requests have used up their part: no more of them. */
 bool memory_refuses_requests(const struct server *srv);
 

@@ -287,6 +287,7 @@ static void on_second(struct ev_loop *loop, ev_timer *w, int events)
     }
     conn_unjam(srv, now);
     check_memory(srv);
+    memory_give_back(srv, now);
     check_store(srv);
 }
 

@@ -25,6 +25,7 @@ class Hostile(Cell):
     load = None
     acks = 2000  # the machine is busy with connections
     GROWTH = 16 * MIB
+    GIVEN_BACK_S = 15  # the server gives memory back every 10 s at most
     SMALL = ("--memory", "32M", "--tail-cache", "4M")  # caches are full soon, so that growth is no cache's
 
     def run(self, rig, cycles):
@@ -39,6 +40,9 @@ class Hostile(Cell):
         pulse.slowest = 0
         most = self.attack(rig, cycles)
         rig.pause(1, 1.2)
+        deadline = time.monotonic() + self.GIVEN_BACK_S
+        while rss(rig.server.pid) - before >= self.GROWTH and time.monotonic() < deadline:
+            rig.sleep(0.2)
         after = rss(rig.server.pid)
         pulse.stop()
         rig.expect(pulse.lost == 0, f"a producer lost its connection {pulse.lost} times")

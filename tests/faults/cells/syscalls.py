@@ -42,6 +42,9 @@ class Case:
         self.control = shims.Fail(self.path)
         self.k = 0
 
+        if error == "EINTR":
+            self.mode = "once"  # a call that is interrupted for ever is made for ever: nobody promises to give up
+
     def __str__(self):
         return f"{self.call} {self.error} {self.mode} k={self.k} {self.suffix or 'any file'}"
 

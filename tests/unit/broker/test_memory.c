@@ -293,6 +293,31 @@ static void what_is_counted_goes_away_with_its_connection(void **state)
     assert_int_equal(memory_in_use(&r.srv), 0);
 }
 
+static void memory_goes_back_after_a_flood(void **state)
+{
+    const int64_t s = 1000000000;
+
+    (void)state;
+    use(64 * MIB);
+    assert_false(memory_give_back(&r.srv, 100 * s));
+    use(32 * MIB + 1); /* more than half is still used */
+    assert_false(memory_give_back(&r.srv, 101 * s));
+    use(32 * MIB);
+    assert_true(memory_give_back(&r.srv, 101 * s));
+    assert_false(memory_give_back(&r.srv, 120 * s)); /* once */
+    use(31 * MIB + 32 * MIB);
+    assert_false(memory_give_back(&r.srv, 121 * s));
+    use(31 * MIB + 1); /* less than 32 MiB were freed */
+    assert_false(memory_give_back(&r.srv, 122 * s));
+    use(0);
+    assert_true(memory_give_back(&r.srv, 122 * s));
+    use(80 * MIB);
+    assert_false(memory_give_back(&r.srv, 123 * s));
+    use(0);
+    assert_false(memory_give_back(&r.srv, 132 * s - 1));
+    assert_true(memory_give_back(&r.srv, 132 * s)); /* not before 10 s have gone */
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -323,6 +348,7 @@ int main(void)
         TEST(who_takes_nothing_has_five_seconds_when_there_is_none),
         TEST(four_kib_wait_before_hello),
         TEST(what_is_counted_goes_away_with_its_connection),
+        TEST(memory_goes_back_after_a_flood),
         TEST(names),
     };
 
