@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 build = cmake --preset $(1) >build/$(1).configure.log 2>&1 || { cat build/$(1).configure.log; exit 1; }; \
         cmake --build --preset $(1) -j $(JOBS) -- --quiet
 
-.PHONY: help deps demo demo-proof test check-faults check-mutants dev release asan tsan fuzz coverage bench fmt fmt-check tidy lint \
+.PHONY: help deps demo demo-proof test check-faults check-mutants dev release asan tsan fuzz coverage bench bench-peers fmt fmt-check tidy lint \
         install clean docs soak
 
 help: ## this list
@@ -69,9 +69,18 @@ soak: deps build ## the long suites (label nightly)
 	@$(call build,release)
 	@.ci/ctest release -L nightly
 
-bench: deps build ## storage and broker benchmarks; see bench/README.md
+bench: deps build ## weir against the raw disk and the loopback; see bench/README.md
 	@$(call build,release)
 	@bench/run build/release/bin
+	@/usr/bin/python3 bench/peers/run.py --bin build/release/bin --set raw $(BENCH)
+
+# Peers come from Debian and from the registries of their languages, see bench/peers/install.
+PEERS_DIR ?= build/peers
+BENCH ?=
+bench-peers: deps build ## install the peers and run all side by side; BENCH='--set short' (hours without)
+	@bench/peers/install $(PEERS_DIR)
+	@$(call build,release)
+	@/usr/bin/python3 bench/peers/run.py --bin build/release/bin --peers-dir $(PEERS_DIR) $(BENCH)
 
 fmt: ## format all sources
 	@git ls-files '*.c' '*.h' '*.cpp' | xargs clang-format -i

@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+"""Runs weir and its peers side by side and writes what they did as JSON and as a Markdown table.
+
+  run.py --bin build/release/bin                          every workload on every peer that is installed
+  run.py --bin ... --set short                            all rows of the bars, about 25 minutes
+  run.py --bin ... --only produce_100 --peers weir,redis-always --reps 5 --scale 0.1
+  run.py --list                                           workloads, peers, what is missing
+
+Peers take turns: repetition 1 of every peer, then repetition 2 starting with the next peer, and so on, so that a slow
+minute of the machine hits all of them. Each run has a server of its own on an empty directory; nothing else of ours
+runs beside it. Figures are medians with the range over the repetitions, and the ratio to weir of the same repetition.
+"""
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import procs
+import report
+import servers
+import workloads
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+LOAD_LIMIT_S = 1200
+SETS = {
+    # name: (workloads, repetitions, scale, peers)
+    "full": (list(workloads.ALL), 5, 1.0, None),
+    "short": (["produce_100", "produce_1k", "unbatched", "latency_10k", "consume", "cold", "queue", "connections",
+               "backlog", "peak"], 5, 0.2, None),
+    "raw": (["produce_100", "produce_1k", "unbatched"], 5, 1.0, ["weir", "weir-os", "raw-log", "raw-sink"]),
+    "smoke": (["produce_100", "unbatched", "consume", "queue", "latency_10k"], 1, 0.001, ["weir", "raw-log"]),
+}
+# Workloads where a run costs much and says little more when repeated: fewer repetitions in the short set.
+SHORT_REPS = {"peak": 1, "backlog": 1, "connections": 1, "cold": 3}
+
+
+class Bench:
+    """What a workload sees of one run: its peer, its sizes, its servers."""
+
+    def __init__(self, env, peer, modes):
+        self.env, self.peer, self.modes = env, peer, modes
+        self.commands = []
+
+    def scaled(self, n, least=1000):
+        return max(int(n * self.env.scale), min(n, least))
+
+    def seconds(self, n):
+        """A time shrinks with the scale, but not below a second, nor grows."""
+        return max(1, round(n * min(1, self.env.scale)))
+
+    def records(self, name):
+        return os.path.join(ROOT, "tests", "data", name + ".jsonl.zst")
+
+    @contextlib.contextmanager
+    def server(self, again=None, wide=False):
+        folder = again or tempfile.mkdtemp(prefix=self.peer.name + ".", dir=self.env.dir)
+        server = self.peer.start(folder, wide)
+        self.commands.append(" ".join(server.command))
+        try:
+            yield server
+        finally:
+            if server.process.returncode is None:
+                server.stop()
+            if not again and not self.env.keep:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _command(self, server, command, args):
+        out = [os.path.join(self.env.bin, "bench-load"), command, "--peer", self.peer.driver, "--address",
+               server.address]
+        if "--partitions" not in args:
+            out += ["--partitions", str(self.peer.partitions)]
+        if self.peer.more:
+            out += ["--more", self.peer.more]
+        return out + [str(a) for a in args]
+
+    def load(self, server, command, *args):
+        line = self._command(server, command, args)
+        self.commands.append(" ".join(line))
+        r = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LOAD_LIMIT_S, check=False)
+        if r.returncode != 0:
+            raise RuntimeError(f"{' '.join(line)}: {r.stderr.decode(errors='replace').strip()}")
+        return json.loads(r.stdout) if r.stdout.strip() else {}
+
+    def setup(self, server, topic, partitions=None):
+        self.load(server, "setup", "--topic", topic, "--partitions", partitions or self.peer.partitions)
+
+    @contextlib.contextmanager
+    def _background(self, server, command, *args):
+        line = self._command(server, command, args)
+        self.commands.append(" ".join(line) + " &")
+        with open(os.devnull, "wb") as null:
+            process = subprocess.Popen(line, stdout=null, stderr=null)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait()
+
+    def background_produce(self, server, topic):
+        return self._background(server, "produce", "--topic", topic, "--size", 1000, "--seconds", 120)
+
+    def background_consume(self, server, topic, mode, rate):
+        return self._background(server, "consume", "--topic", topic, "--mode", mode, "--take-rate", rate,
+                                "--group", "g1", "--seconds", 4000)
+
+    @contextlib.contextmanager
+    def idle_connections(self, server, n):
+        """Opens n connections from several processes and holds them."""
+        each = 2000  # descriptors of a process are limited, and some clients need several per connection
+        holders = []
+        try:
+            for first in range(0, n, each):
+                line = self._command(server, "hold", ("--clients", min(each, n - first)))
+                self.commands.append(" ".join(line) + " &")
+                p = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                holders.append((p, min(each, n - first)))
+                said = p.stdout.readline().split()
+                if said != [b"READY", str(holders[-1][1]).encode()]:
+                    raise RuntimeError(f"{n} connections were not to be had: {said}")
+            yield
+        finally:
+            for p, _ in holders:
+                p.stdin.close()
+                p.stdout.close()
+                p.wait()
+
+
+def machine():
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
+        model = next((l.split(":")[1].strip() for l in f if l.startswith("model name")), platform.machine())
+    with open("/proc/meminfo", encoding="ascii") as f:
+        memory = int(f.readline().split()[1]) // 1024
+    return {"cpus": os.cpu_count(), "cpu": model, "memory_mb": memory, "kernel": platform.release(),
+            "load_before": os.getloadavg()[0]}
+
+
+def file_system(path):
+    r = subprocess.run(["df", "--output=source,fstype,avail", "-h", path], stdout=subprocess.PIPE, check=False)
+    return " ".join(r.stdout.decode().splitlines()[-1].split())
+
+
+def commit():
+    r = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], stdout=subprocess.PIPE,
+                       stderr=subprocess.DEVNULL, check=False)
+    return r.stdout.decode().strip() or "unknown"
+
+
+def driver_modes(env):
+    """Drivers that bench-load has, and how each can read."""
+    r = subprocess.run([os.path.join(env.bin, "bench-load"), "list"], stdout=subprocess.PIPE, check=True)
+    names = {"r": "read", "l": "log", "q": "queue"}
+    out = {}
+    for line in r.stdout.decode().splitlines():
+        driver, modes, _ = line.split("\t")
+        out[driver] = {names[m] for m in modes if m != "-"}
+    return out
+
+
+def choose_peers(env, wanted, modes):
+    chosen, missing = [], {}
+    for peer in servers.all_peers(env):
+        if wanted and peer.name not in wanted:
+            continue
+        try:
+            if peer.driver not in modes:
+                raise servers.Unavailable(f"bench-load was built without the driver {peer.driver}")
+            peer.check()
+            chosen.append(peer)
+        except servers.Unavailable as e:
+            missing[peer.name] = str(e)
+    return chosen, missing
+
+
+def one_run(env, name, peer, modes, rep, results):
+    """All variants of one workload on one peer, once. A failure is a row, too."""
+    bench = Bench(env, peer, modes[peer.driver])
+    start = time.monotonic()
+    base = {"workload": name, "peer": peer.name, "rep": rep, "scale": env.scale}
+    try:
+        for variant, row in workloads.ALL[name](bench):
+            results["runs"].append({**base, "variant": variant, **row})
+            print(f"  {peer.name:16} {variant:16} {report.one_line(row)}", flush=True)
+    except (RuntimeError, OSError, subprocess.SubprocessError, ValueError, KeyError) as e:
+        results["runs"].append({**base, "variant": "", "failed": str(e)})
+        print(f"  {peer.name:16} FAILED {e}", flush=True)
+    results["commands"].setdefault(f"{name} {peer.name}", bench.commands)
+    return time.monotonic() - start
+
+
+def disk(env):
+    line = [os.path.join(env.bin, "bench-load"), "disk", "--dir", env.dir, "--seconds", "1"]
+    return json.loads(subprocess.run(line, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def save(env, results):
+    path = os.path.join(env.out, "results.json")
+    with open(path + ".new", "w", encoding="utf-8") as f:
+        json.dump(results, f, indent=1)
+    os.replace(path + ".new", path)
+
+
+def run_all(env, names, peers, modes, results):
+    for name in names:
+        reps = min(env.reps, SHORT_REPS.get(name, env.reps)) if env.set == "short" else env.reps
+        for rep in range(reps):
+            print(f"{name} {rep + 1}/{reps}", flush=True)
+            if env.set != "smoke":
+                results["disk"].append(disk(env))
+            for i in range(len(peers)):
+                peer = peers[(i + rep) % len(peers)]
+                took = one_run(env, name, peer, modes, rep, results)
+                results["seconds"].setdefault(f"{name} {peer.name}", []).append(round(took, 1))
+                save(env, results)
+
+
+def parse():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--bin", default=os.path.join(ROOT, "build", "release", "bin"), help="folder of the built programs")
+    p.add_argument("--peers-dir", default=os.path.join(ROOT, "build", "peers"), help="where bench/peers/install put them")
+    p.add_argument("--set", choices=SETS, default="full", help="what to run: workloads, repetitions, scale, peers")
+    p.add_argument("--only", help="workloads, separated by commas")
+    p.add_argument("--peers", help="peers, separated by commas; weir first makes the ratios")
+    p.add_argument("--reps", type=int, help="repetitions")
+    p.add_argument("--scale", type=float, help="1 = sizes as in the tables; 0.01 proves that it works and nothing else")
+    p.add_argument("--dir", default=os.environ.get("WEIR_BENCH_DIR", "/var/tmp"), help="data goes below; never a tmpfs")
+    p.add_argument("--out", help="folder for results.json, results.md and plots (default: build/bench-peers)")
+    p.add_argument("--list", action="store_true", help="say what there is and what is missing")
+    p.add_argument("--keep", action="store_true", help="leave the data directories")
+    p.add_argument("--strict", action="store_true", help="exit 1 when a run failed")
+    env = p.parse_args()
+    names, reps, scale, peers = SETS[env.set]
+    env.names = env.only.split(",") if env.only else names
+    env.reps = env.reps or reps
+    env.scale = env.scale or scale
+    env.wanted = env.peers.split(",") if env.peers else peers
+    env.peers = env.peers_dir
+    env.out = env.out or os.path.join(ROOT, "build", "bench-peers")
+    unknown = [n for n in env.names if n not in workloads.ALL]
+    known = {q.name for q in servers.all_peers(env)}
+    unknown += [n for n in env.wanted or [] if n not in known]
+    if unknown:
+        p.error(f"unknown: {', '.join(unknown)}; --list tells what there is")
+    return env
+
+
+def main():
+    env = parse()
+    modes = driver_modes(env)
+    peers, missing = choose_peers(env, env.wanted, modes)
+    if env.list:
+        print("workloads: " + ", ".join(workloads.ALL))
+        print("sets:      " + ", ".join(SETS))
+        for peer in peers:
+            print(f"peer       {peer.name:16} acknowledges {peer.durability:12} {peer.version()}")
+    for name, why in missing.items():
+        print(f"not here   {name:16} {why}")
+    if env.list:
+        return 0
+    os.makedirs(env.out, exist_ok=True)
+    env.dir = tempfile.mkdtemp(prefix="weir-bench-peers.", dir=env.dir)
+    results = {
+        "when": datetime.datetime.now().astimezone().isoformat(timespec="seconds"), "set": env.set, "scale": env.scale,
+        "reps": env.reps, "weir": commit(), "machine": machine(), "disk_is": file_system(env.dir),
+        "peers": {q.name: {"durability": q.durability, "version": q.version(), "partitions": q.partitions,
+                           "driver": q.driver, "options": q.more, "settings": q.settings} for q in peers},
+        "missing": missing, "commands": {}, "seconds": {}, "disk": [], "runs": []}
+    start = time.monotonic()
+    try:
+        run_all(env, env.names, peers, modes, results)
+    finally:
+        results["took_s"] = round(time.monotonic() - start)
+        results["machine"]["load_after"] = os.getloadavg()[0]
+        save(env, results)
+        if not env.keep:
+            shutil.rmtree(env.dir, ignore_errors=True)
+    report.write(results, env.out)
+    failed = [r for r in results["runs"] if "failed" in r]
+    print(f"{len(results['runs'])} rows, {len(failed)} failures, {results['took_s']} s; {env.out}/results.md")
+    return 1 if failed and env.strict else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
