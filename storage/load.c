@@ -2,7 +2,7 @@
  * Happy path: identity and position; dropped partitions, log starts, moved marks; the ranges of all
  * sealed buckets from their META_BUCKET rows; the active bucket from its own rows, each batch
  * verified; then the checks: offsets dense per partition, count, bytes and sum of the active bucket
- * equal to META_APPLIED, every floor mark reached.
+ * equal to META_APPLIED, all of META readable, every floor mark reached.
  *
  * What can fail: a row that does not decode (CORRUPT, always refused), rows that are missing
  * (DATA_LOSS: refused unless accepted; accepted holes become META_GAP rows, so that offsets are
@@ -425,6 +425,14 @@ static enum werr load_identity(struct load *l, enum werr position)
     return rc;
 }
 
+static enum werr row_readable(void *arg, struct slice key, struct slice value)
+{
+    (void)arg;
+    (void)key;
+    (void)value;
+    return WERR_OK;
+}
+
 static enum werr load_rows(struct load *l)
 {
     static const struct {
@@ -447,6 +455,9 @@ static enum werr load_rows(struct load *l)
     }
     if (rc == WERR_OK) {
         apply_tail_gaps(l);
+        /* Also what only the broker reads: damage is to be met while nothing has been changed. */
+        rc = kv_scan(l->kv, TABLE_META, (struct slice){0}, (struct slice){0}, row_readable, NULL,
+                     l->e);
     }
     return rc;
 }

@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "proto/crc32c.h"
 #include "storage/rocks.h"
+#include "storage/rocks_records.h"
 
 /* False: errno says why not. */
 static bool file_size(const char *dir, const char *name, uint64_t *size)
@@ -114,30 +114,7 @@ static enum werr check_wal(const char *dir, const struct kv_floor *f, struct wer
     return WERR_OK;
 }
 
-/* RocksDB's log format (db/log_format.h): blocks of 32 KiB, records of crc, length, type. */
-enum {
-    BLOCK_BYTES = 32768,
-    HEAD_BYTES = 7,
-    RECYCLED_HEAD_BYTES = 11,
-    TYPE_ZERO = 0,
-    TYPE_FULL = 1,
-    TYPE_LAST = 4,
-    TYPE_RECYCLED_LAST = 8,
-    MANIFEST_MAX_BYTES = 1 << 30,
-};
-
-static uint32_t le32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-/* RocksDB stores checksums rotated and shifted (util/crc32c.h, Mask). */
-static uint32_t masked_crc(const uint8_t *p, size_t n)
-{
-    uint32_t crc = crc32c(p, n);
-
-    return ((crc >> 15) | (crc << 17)) + 0xa282ead8U;
-}
+enum { MANIFEST_MAX_BYTES = 1 << 30 };
 
 /* Are these bytes whole, undamaged records up to their end? */
 static bool whole_records(const uint8_t *p, size_t n)
@@ -145,28 +122,22 @@ static bool whole_records(const uint8_t *p, size_t n)
     bool open_record = false;
 
     for (size_t at = 0; at < n;) {
-        size_t left = BLOCK_BYTES - at % BLOCK_BYTES, head = HEAD_BYTES, len;
-        uint8_t type;
+        struct wal_record r;
 
-        if (left < HEAD_BYTES) { /* the rest of a block is padding */
-            at += left;
-            continue;
-        }
-        if (n - at < HEAD_BYTES) {
+        switch (record_at(p, n, at, &r)) {
+        case RECORD_PAD:
+            at += RECORD_BLOCK_BYTES - at % RECORD_BLOCK_BYTES;
+            break;
+        case RECORD_HERE:
+            if (!record_is_sound(&r)) {
+                return false;
+            }
+            open_record = !r.ends;
+            at += r.bytes;
+            break;
+        case RECORD_BAD:
             return false;
         }
-        type = p[at + 6];
-        len = (size_t)p[at + 4] | (size_t)p[at + 5] << 8;
-        if (type > TYPE_LAST) {
-            head = RECYCLED_HEAD_BYTES;
-        }
-        if (type == TYPE_ZERO || type > TYPE_RECYCLED_LAST || head + len > left ||
-            head + len > n - at || masked_crc(p + at + 6, head - 6 + len) != le32(p + at)) {
-            return false;
-        }
-        /* full 1, first 2, middle 3, last 4; recycled ones the same plus 4 */
-        open_record = (type - 1) % TYPE_LAST == 1 || (type - 1) % TYPE_LAST == 2;
-        at += head + len;
     }
     return !open_record;
 }

@@ -86,6 +86,15 @@ void rocks_remove_copy(const char *dir);
 /* Does a file of this name belong to a copy? Not locks, text logs, floors and other copies. */
 bool rocks_copy_has(const char *name);
 
+/* ---------------------------------------------------------------- repeats (rocks_repeats.c) */
+
+/*
+ * Before an open: a log in which a record comes again is replaced by a copy in which that record is
+ * damaged (RocksDB would abort). Files themselves are never changed: links to them stay as they are.
+ * WERR_IO, WERR_STORAGE_FULL.
+ */
+enum werr rocks_hide_repeats(const char *dir, struct werror *e) WEIR_NODISCARD;
+
 /* ---------------------------------------------------------------- undo (rocks_undo.c) */
 
 /* Before an open: keeps all files of the store in dir as they are, under the number of its floor.

@@ -256,6 +256,9 @@ enum werr rocks_examine(const char *dir, const struct store_conf *conf,
         rc = rocks_restore_current(scratch, floor, e);
     }
     if (rc == WERR_OK) {
+        rc = rocks_hide_repeats(scratch, e);
+    }
+    if (rc == WERR_OK) {
         rc = examine_copy(scratch, conf, floor, e);
     }
     rocks_remove_copy(scratch);

@@ -5,6 +5,7 @@
  *   floor        what was known to be on disk; a newer format is refused before anything is written
  *   undo         hard links to all files (rocks_undo.c), so that a refusal changes nothing
  *   preflight    are the files there that the floor has seen synced? (sizes only, no replay)
+ *   repeats      logs in which a record comes again are replaced (rocks_repeats.c)
  *   open         read-write, log mode "tolerate a torn tail": the normal case replays the log once
  *   verify       front_open: dense offsets, sums, every mark of the floor
  *
@@ -188,7 +189,10 @@ static enum werr open_guarded(struct opening *o, bool *kept, struct rocks **out,
     if (!*kept && !o->how.create) {
         say(o, "undo_unavailable", why.text);
     }
-    rc = rocks_open(out, o->dir, o->conf, &o->how, e);
+    rc = rocks_hide_repeats(o->dir, e);
+    if (rc == WERR_OK) {
+        rc = rocks_open(out, o->dir, o->conf, &o->how, e);
+    }
     if (rc != WERR_OK && !is_trouble(rc, e) && !o->how.lenient && !o->how.create) {
         why = *e;
         rc = judge(o, e);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "storage/floor.h"
+#include "storage/rocks_records.h"
 #include "storage/store_rocks.h"
 #include "tests/lib/test.h"
 #include "tests/unit/storage/rocks_env.h"
@@ -319,6 +320,79 @@ static void test_log_deleted(void **state) /* 0.2 */
     delete_file(c->dir, c->wal);
     expect_refusal(c, "partition 0: offsets 120 to 239");
     expect_acceptance(c);
+}
+
+/* Reads a whole file; the caller frees it. */
+static uint8_t *slurp(const char *dir, const char *name, size_t *n)
+{
+    char path[512];
+    FILE *f;
+    uint8_t *p;
+
+    *n = (size_t)size_of(dir, name);
+    p = malloc(*n);
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    f = fopen(path, "rb");
+    assert_non_null(f);
+    assert_non_null(p);
+    assert_int_equal(fread(p, 1, *n, f), *n);
+    fclose(f);
+    return p;
+}
+
+/* The first whole record in log[at, n) that has so many bytes. */
+static bool find_record(const uint8_t *log, size_t n, size_t at, size_t bytes, struct wal_record *r)
+{
+    while (at < n) {
+        if (record_at(log, n, at, r) != RECORD_HERE) {
+            at += RECORD_BLOCK_BYTES - at % RECORD_BLOCK_BYTES;
+            continue;
+        }
+        if (r->begins && r->ends && r->bytes == bytes) {
+            return true;
+        }
+        at += r->bytes;
+    }
+    return false;
+}
+
+/* A sound record was written over a later one of the same size. RocksDB would apply it again, and
+ * abort where it checks itself. */
+static void test_log_record_again(void **state)
+{
+    struct damage_case *c = use(state, &sealed);
+    struct wal_record first, later;
+    size_t n;
+    uint8_t *log = slurp(c->dir, c->wal, &n);
+
+    assert_int_equal(record_at(log, n, 0, &first), RECORD_HERE);
+    assert_true(find_record(log, n, c->im->facts.wal_mid / 2, first.bytes, &later));
+    memcpy(log + (later.p - log), first.p, first.bytes);
+    write_file(c->dir, c->wal, log, n);
+    free(log);
+    expect_refusal(c, "partition ");
+    expect_acceptance(c);
+}
+
+/* Behind everything that was synced it is only a tail that nobody was promised. */
+static void test_log_record_again_at_the_end(void **state)
+{
+    struct damage_case *c = use(state, &sealed);
+    struct wal_record r;
+    size_t n;
+    uint8_t *log = slurp(c->dir, c->wal, &n), *longer;
+    const size_t block = n + RECORD_BLOCK_BYTES - n % RECORD_BLOCK_BYTES; /* the next one */
+
+    assert_int_equal(record_at(log, n, 0, &r), RECORD_HERE);
+    assert_true(r.begins && r.ends);
+    longer = calloc(1, block + r.bytes);
+    assert_non_null(longer);
+    memcpy(longer, log, n);
+    memcpy(longer + block, r.p, r.bytes);
+    write_file(c->dir, c->wal, longer, block + r.bytes);
+    free(longer);
+    free(log);
+    expect_clean_open(c);
 }
 
 static void test_older_log_halved(void **state) /* 0.3 */
@@ -638,6 +712,8 @@ int main(void)
         CASE(test_log_bit_flip),
         CASE(test_log_cut_on_boundary),
         CASE(test_log_deleted),
+        CASE(test_log_record_again),
+        CASE(test_log_record_again_at_the_end),
         CASE(test_older_log_halved),
         CASE(test_older_log_deleted),
         CASE(test_manifest_shortened),
