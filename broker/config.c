@@ -11,25 +11,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum type { TYPE_TEXT, TYPE_LIST, TYPE_NUMBER, TYPE_SIZE, TYPE_TIME, TYPE_BOOL };
+#include "broker/config_row.h"
 
-struct row {
-    const char *key;
-    enum type type;
-    size_t at;
-    const char *def;
-    uint64_t min, max;
-    const char *unit, *doc;
-};
-
-static const struct row rows[CONFIG_KEYS] = {
-#define X(field, key, type, def, min, max, unit, doc) \
-    {key, TYPE_##type, offsetof(struct config, field), def, min, max, unit, doc},
+static const struct config_row rows[CONFIG_KEYS] = {
+#define X(field, key, type, when, def, min, max, unit, doc) \
+    {key, TYPE_##type, WHEN_##when, offsetof(struct config, field), def, min, max, unit, doc},
 #include "broker/config.def"
 #undef X
 };
 
-static void *field(struct config *c, const struct row *r)
+const struct config_row *config_row(size_t i)
+{
+    return &rows[i];
+}
+
+static void *field(struct config *c, const struct config_row *r)
 {
     return (char *)c + r->at;
 }
@@ -61,7 +57,7 @@ static unsigned distance(const char *a, const char *b)
     return d[nb];
 }
 
-static const struct row *find(const char *key)
+static const struct config_row *find(const char *key)
 {
     for (size_t i = 0; i < CONFIG_KEYS; i++) {
         if (strcmp(rows[i].key, key) == 0) {
@@ -73,7 +69,7 @@ static const struct row *find(const char *key)
 
 static enum werr unknown_key(const char *key, const char *where, struct werror *e)
 {
-    const struct row *near = &rows[0];
+    const struct config_row *near = &rows[0];
 
     for (size_t i = 1; i < CONFIG_KEYS; i++) {
         if (distance(key, rows[i].key) < distance(key, near->key)) {
@@ -95,7 +91,7 @@ static const struct unit times[] = {{"", 1},        {"ms", 1},       {"s", 1000}
                                     {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
 static const struct unit plain[] = {{"", 1}, {NULL, 0}};
 
-static bool parse_number(const struct row *r, const char *s, uint64_t *out)
+static bool parse_number(const struct config_row *r, const char *s, uint64_t *out)
 {
     const struct unit *u = r->type == TYPE_SIZE ? sizes : r->type == TYPE_TIME ? times : plain;
     char *end = NULL;
@@ -115,9 +111,77 @@ static bool parse_number(const struct row *r, const char *s, uint64_t *out)
     return false;
 }
 
-static enum werr bad_value(const struct row *r, const char *value, const char *where,
+/* ---------------------------------------------------------------- texts with a form of their own
+ */
+
+static bool is_word_of(const char *value, const char *const *words)
+{
+    while (*words != NULL && strcmp(value, *words) != 0) {
+        words++;
+    }
+    return *words != NULL;
+}
+
+static bool is_log_level(const char *value)
+{
+    return is_word_of(value, (const char *const[]){"error", "warn", "info", "debug", NULL});
+}
+
+static bool is_log_format(const char *value)
+{
+    return is_word_of(value, (const char *const[]){"text", "json", NULL});
+}
+
+/* HOST:PORT or [IPV6]:PORT; whether the host exists is found out when it is used. */
+static bool is_address(const char *value)
+{
+    const char *colon = strrchr(value, ':');
+    const size_t digits = colon != NULL ? strspn(colon + 1, "0123456789") : 0;
+
+    return colon != value && digits >= 1 && digits <= 5 && colon[1 + digits] == '\0' &&
+           strtoul(colon + 1, NULL, 10) <= 65535;
+}
+
+static bool is_listen(const char *value)
+{
+    return strncmp(value, "unix:", 5) == 0 ? value[5] != '\0' : is_address(value);
+}
+
+static bool is_address_or_none(const char *value)
+{
+    return value[0] == '\0' || is_address(value);
+}
+
+static const struct form {
+    enum config_key key;
+    bool (*fits)(const char *value);
+    const char *want;
+} forms[] = {
+    {CONFIG_KEY_log_level, is_log_level, "error, warn, info or debug"},
+    {CONFIG_KEY_log_format, is_log_format, "text or json"},
+    {CONFIG_KEY_listen, is_listen, "HOST:PORT, [IPV6]:PORT or unix:/path, PORT from 0 to 65535"},
+    {CONFIG_KEY_http, is_address_or_none, "HOST:PORT, PORT from 0 to 65535, or nothing"},
+    {CONFIG_KEY_advertise, is_address_or_none, "HOST:PORT, PORT from 0 to 65535, or nothing"},
+};
+
+/* What this setting wants and this value is not; NULL: it is fine. */
+static const char *misfit(const struct config_row *r, const char *value)
+{
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        if (&rows[forms[i].key] == r && !forms[i].fits(value)) {
+            return forms[i].want;
+        }
+    }
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- one value */
+
+static enum werr bad_value(const struct config_row *r, const char *value, const char *where,
                            struct werror *e)
 {
+    char least[32], most[32];
+
     if (r->type == TYPE_BOOL) {
         return werror_set(e, WERR_INVALID_CONFIG, "%s: %s = %.60s: want true or false", where,
                           r->key, value);
@@ -126,40 +190,107 @@ static enum werr bad_value(const struct row *r, const char *value, const char *w
         return werror_set(e, WERR_INVALID_CONFIG, "%s: %s: too long or too many (limit %d)", where,
                           r->key, r->type == TYPE_TEXT ? CONFIG_TEXT - 1 : CONFIG_LIST_MAX);
     }
-    return werror_set(e, WERR_INVALID_CONFIG, "%s: %s = %.60s: want a number from %llu to %llu%s%s",
-                      where, r->key, value, (unsigned long long)r->min, (unsigned long long)r->max,
-                      r->unit[0] ? " " : "", r->unit);
+    if (r->type == TYPE_NUMBER) {
+        return werror_set(e, WERR_INVALID_CONFIG, "%s: %s = %.60s: want a number from %llu to %llu",
+                          where, r->key, value, (unsigned long long)r->min,
+                          (unsigned long long)r->max);
+    }
+    return werror_set(e, WERR_INVALID_CONFIG,
+                      "%s: %s = %.60s: want a number from %llu to %llu %s (%s to %s)", where,
+                      r->key, value, (unsigned long long)r->min, (unsigned long long)r->max,
+                      r->unit, config_short(r, r->min, least), config_short(r, r->max, most));
+}
+
+/* The place without the line: items from there add up. */
+static size_t place_length(const char *where)
+{
+    const char *colon = strrchr(where, ':');
+
+    return colon != NULL ? (size_t)(colon - where) : strlen(where);
 }
 
 /* A list given in a stronger place replaces the weaker one; within one place items add up. */
-static bool add_item(struct config *c, const struct row *r, const char *value, const char *where)
+static enum werr add_item(struct config *c, const struct config_row *r, const char *value,
+                          const char *where, struct werror *e)
 {
     struct config_list *l = field(c, r);
-    size_t plain_len = strcspn(where, ":"); /* FILE of FILE:LINE */
+    const char *source = c->source[r - rows];
+    const char *want = misfit(r, value);
 
-    if (strncmp(c->source[r - rows], where, plain_len) != 0) {
+    if (want != NULL) {
+        return werror_set(e, WERR_INVALID_CONFIG, "%s: %s = %.60s: want %s", where, r->key, value,
+                          want);
+    }
+    if (place_length(source) != place_length(where) ||
+        strncmp(source, where, place_length(where)) != 0) {
         l->n = 0;
     }
     if (l->n == CONFIG_LIST_MAX || strlen(value) >= CONFIG_TEXT) {
-        return false;
+        return bad_value(r, value, where, e);
     }
     memcpy(l->item[l->n++], value, strlen(value) + 1);
-    return true;
+    snprintf(c->source[r - rows], sizeof c->source[0], "%s", where);
+    return WERR_OK;
 }
 
-static bool set_value(struct config *c, const struct row *r, const char *value, const char *where)
+/* ["a", "b"]; an address like [::1]:0 is not one. */
+static bool is_array(const char *value)
+{
+    const char *p = value + (value[0] == '[');
+
+    p += strspn(p, " \t");
+    return value[0] == '[' && (*p == '"' || *p == '\'' || *p == ']');
+}
+
+static enum werr add_array(struct config *c, const struct config_row *r, const char *value,
+                           const char *where, struct werror *e)
+{
+    const char *p = value + 1;
+    enum werr rc = WERR_OK;
+    unsigned n = 0;
+
+    while (rc == WERR_OK) {
+        char item[CONFIG_TEXT];
+        const char *end;
+
+        p += strspn(p, " \t");
+        end = *p == '"' || *p == '\'' ? strchr(p + 1, *p) : NULL;
+        if (end == NULL || (size_t)(end - p) > sizeof item) {
+            break;
+        }
+        snprintf(item, sizeof item, "%.*s", (int)(end - p - 1), p + 1);
+        rc = add_item(c, r, item, where, e);
+        n++;
+        p = end + 1 + strspn(end + 1, " \t");
+        if (*p != ',') {
+            break;
+        }
+        p++;
+        if (p[strspn(p, " \t")] == ']') { /* a comma after the last one */
+            p += strspn(p, " \t");
+            break;
+        }
+    }
+    if (rc == WERR_OK && (n == 0 || strcmp(p, "]") != 0)) {
+        rc = werror_set(e, WERR_INVALID_CONFIG, "%s: %s: want a list [\"...\", \"...\"]", where,
+                        r->key);
+    }
+    return rc;
+}
+
+static bool set_value(struct config *c, const struct config_row *r, const char *value)
 {
     uint64_t v;
 
     switch (r->type) {
+    case TYPE_LIST: /* item by item */
+        return false;
     case TYPE_TEXT:
         if (strlen(value) >= CONFIG_TEXT) {
             return false;
         }
         memcpy(field(c, r), value, strlen(value) + 1);
         return true;
-    case TYPE_LIST:
-        return add_item(c, r, value, where);
     case TYPE_BOOL:
         *(bool *)field(c, r) = strcmp(value, "true") == 0;
         return strcmp(value, "true") == 0 || strcmp(value, "false") == 0;
@@ -178,34 +309,36 @@ static bool set_value(struct config *c, const struct row *r, const char *value, 
 enum werr config_set(struct config *c, const char *key, const char *value, const char *where,
                      struct werror *e)
 {
-    const struct row *r = find(key);
+    const struct config_row *r = find(key);
+    const char *want;
 
     if (r == NULL) {
         return unknown_key(key, where, e);
     }
-    if (!set_value(c, r, value, where)) {
+    if (r->type == TYPE_LIST) {
+        return is_array(value) ? add_array(c, r, value, where, e) : add_item(c, r, value, where, e);
+    }
+    want = misfit(r, value);
+    if (want != NULL) {
+        return werror_set(e, WERR_INVALID_CONFIG, "%s: %s = %.60s: want %s", where, r->key, value,
+                          want);
+    }
+    if (!set_value(c, r, value)) {
         return bad_value(r, value, where, e);
     }
-    snprintf(c->source[r - rows], sizeof c->source[0], "%.60s", where);
-    if (strcmp(key, "log_level") == 0 && strcmp(value, "error") != 0 &&
-        strcmp(value, "warn") != 0 && strcmp(value, "info") != 0 && strcmp(value, "debug") != 0) {
-        return werror_set(e, WERR_INVALID_CONFIG,
-                          "%s: log_level = %.60s: want error, warn, info or debug", where, value);
-    }
-    if (strcmp(key, "log_format") == 0 && strcmp(value, "text") != 0 &&
-        strcmp(value, "json") != 0) {
-        return werror_set(e, WERR_INVALID_CONFIG, "%s: log_format = %.60s: want text or json",
-                          where, value);
-    }
+    snprintf(c->source[r - rows], sizeof c->source[0], "%s", where);
     return WERR_OK;
 }
 
 void config_defaults(struct config *c)
 {
+    struct werror e;
+
     memset(c, 0, sizeof *c);
     for (size_t i = 0; i < CONFIG_KEYS; i++) {
-        (void)set_value(c, &rows[i], rows[i].def, "default");
-        snprintf(c->source[i], sizeof c->source[0], "default");
+        if (config_set(c, rows[i].key, rows[i].def, "default", &e) != WERR_OK) {
+            abort(); /* config.def contradicts itself */
+        }
     }
 }
 
@@ -226,30 +359,52 @@ static char *trim(char *s)
     return s;
 }
 
-/* The value part of a line: quoted, or up to a comment. NULL: unbalanced quotes. */
+/* Cuts a comment off: a # that is in no quotes. False: a quote is not closed. */
+static bool cut_comment(char *v)
+{
+    char quote = '\0';
+
+    for (; *v != '\0' && (quote != '\0' || *v != '#'); v++) {
+        if (quote == '\0' && (*v == '"' || *v == '\'')) {
+            quote = *v;
+        } else if (*v == quote) {
+            quote = '\0';
+        }
+    }
+    *v = '\0';
+    return quote == '\0';
+}
+
+/* The text in quotes, or the bare value. NULL: something follows the quotes. */
 static char *unquote(char *v)
 {
-    char *end;
+    char *end = v[0] == '"' || v[0] == '\'' ? strchr(v + 1, v[0]) : NULL;
 
-    if (v[0] == '"' || v[0] == '\'') {
-        end = strchr(v + 1, v[0]);
-        if (end == NULL) {
-            return NULL;
-        }
-        *end = '\0';
-        return v + 1;
+    if (end == NULL) {
+        return v;
     }
-    end = strchr(v, '#');
-    if (end != NULL) {
-        *end = '\0';
+    if (end[1] != '\0') {
+        return NULL;
     }
-    return trim(v);
+    *end = '\0';
+    return v + 1;
+}
+
+/* One value may stand in a file once: two lines that differ are a mistake, and TOML forbids them.
+ */
+static bool stands_there_already(const struct config *c, const char *key, const char *where)
+{
+    const struct config_row *r = find(key);
+    const size_t n = place_length(where);
+
+    return r != NULL && r->type != TYPE_LIST && strncmp(c->source[r - rows], where, n) == 0 &&
+           c->source[r - rows][n] == ':';
 }
 
 static enum werr file_line(struct config *c, char *line, const char *where, struct werror *e)
 {
     char *s = trim(line);
-    char *eq, *value;
+    char *eq, *value, *key;
 
     if (s[0] == '\0' || s[0] == '#') {
         return WERR_OK;
@@ -259,17 +414,28 @@ static enum werr file_line(struct config *c, char *line, const char *where, stru
         return werror_set(e, WERR_INVALID_CONFIG, "%s: want key = value, found %.60s", where, s);
     }
     *eq = '\0';
+    key = trim(s);
+    if (!cut_comment(eq + 1)) {
+        return werror_set(e, WERR_INVALID_CONFIG, "%s: %.60s: a quote is not closed", where, key);
+    }
     value = unquote(trim(eq + 1));
     if (value == NULL) {
-        return werror_set(e, WERR_INVALID_CONFIG, "%s: a quote is not closed", where);
+        return werror_set(e, WERR_INVALID_CONFIG, "%s: %.60s: something follows the closing quote",
+                          where, key);
     }
-    return config_set(c, trim(s), value, where, e);
+    if (stands_there_already(c, key, where)) {
+        return werror_set(e, WERR_INVALID_CONFIG, "%s: %s was set before, at %s", where, key,
+                          c->source[find(key) - rows]);
+    }
+    return config_set(c, key, value, where, e);
 }
 
 enum werr config_file(struct config *c, const char *path, struct werror *e)
 {
     FILE *f = fopen(path, "re");
-    char line[1024], where[64];
+    char line[1024], where[CONFIG_SOURCE];
+    const size_t n = strlen(path),
+                 shown = sizeof where - 16; /* the end of a long path tells more */
     unsigned no = 0;
     enum werr rc = WERR_OK;
 
@@ -277,7 +443,7 @@ enum werr config_file(struct config *c, const char *path, struct werror *e)
         return werror_set(e, WERR_INVALID_CONFIG, "%s: %s", path, strerror(errno));
     }
     while (rc == WERR_OK && fgets(line, sizeof line, f) != NULL) {
-        snprintf(where, sizeof where, "%.50s:%u", path, ++no);
+        snprintf(where, sizeof where, "%s:%u", n > shown ? path + n - shown : path, ++no);
         if (strchr(line, '\n') == NULL && strlen(line) == sizeof line - 1) {
             rc = werror_set(e, WERR_INVALID_CONFIG, "%s: line over %zu bytes", where,
                             sizeof line - 2);
@@ -319,7 +485,8 @@ static const struct {
 } actions[] = {
     {"--help", CONFIG_HELP},          {"-h", CONFIG_HELP},
     {"--version", CONFIG_VERSION},    {"--check-config", CONFIG_CHECK},
-    {"--print-config", CONFIG_PRINT}, {"--config-doc", CONFIG_DOC},
+    {"--print-config", CONFIG_PRINT}, {"--sample-config", CONFIG_SAMPLE},
+    {"--config-doc", CONFIG_DOC},
 };
 
 static bool is_action(const char *arg, enum config_action *action)
@@ -340,7 +507,7 @@ static enum werr option(struct config *c, int argc, char **argv, int *i, struct 
     const char *arg = argv[*i];
     const char *eq = strchr(arg, '=');
     size_t n = eq != NULL ? (size_t)(eq - arg) : strlen(arg);
-    const struct row *r;
+    const struct config_row *r;
 
     if (strncmp(arg, "--", 2) != 0 || n - 2 >= sizeof key) {
         return werror_set(e, WERR_INVALID_CONFIG, "unexpected argument %.60s", arg);
@@ -376,6 +543,8 @@ enum werr config_load(struct config *c, int argc, char **argv, enum config_actio
 
     *action = CONFIG_RUN;
     config_defaults(c);
+    c->argc = argc;
+    c->argv = argv;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
             path = argv[i + 1];
@@ -396,100 +565,18 @@ enum werr config_load(struct config *c, int argc, char **argv, enum config_actio
             rc = option(c, argc, argv, &i, e);
         }
     }
-    if (rc == WERR_OK && c->data[0] == '\0' && !c->dev &&
-        (*action == CONFIG_RUN || *action == CONFIG_CHECK)) {
+    if (rc == WERR_OK && config_in_memory(c)) {
+        c->data[0] = '\0';
+    }
+    if (rc == WERR_OK && c->data[0] == '\0' && !c->dev) {
         rc = werror_set(e, WERR_INVALID_CONFIG,
-                        "data is not set: give --data DIR, or --dev to keep everything in memory");
+                        "%s: data is empty: give --data DIR, or --dev to keep everything in memory",
+                        c->source[CONFIG_KEY_data]);
     }
     return rc;
 }
 
-/* ---------------------------------------------------------------- output */
-
-static void print_value(const struct config *c, const struct row *r, FILE *out)
+bool config_in_memory(const struct config *c)
 {
-    const char *p = (const char *)c + r->at;
-    uint64_t v;
-
-    switch (r->type) {
-    case TYPE_TEXT:
-        fprintf(out, "\"%s\"", p);
-        break;
-    case TYPE_LIST: {
-        const struct config_list *l = (const struct config_list *)(const void *)p;
-
-        for (unsigned i = 0; i < l->n; i++) {
-            fprintf(out, "%s\"%s\"", i > 0 ? ", " : "", l->item[i]);
-        }
-        break;
-    }
-    case TYPE_BOOL:
-        fputs(*(const bool *)p ? "true" : "false", out);
-        break;
-    case TYPE_NUMBER:
-    case TYPE_SIZE:
-    case TYPE_TIME:
-        memcpy(&v, p, sizeof v);
-        fprintf(out, "%llu", (unsigned long long)v);
-        break;
-    }
-}
-
-void config_print(const struct config *c, FILE *out)
-{
-    for (size_t i = 0; i < CONFIG_KEYS; i++) {
-        fprintf(out, "%s = ", rows[i].key);
-        print_value(c, &rows[i], out);
-        fprintf(out, "  # %s\n", c->source[i]);
-    }
-}
-
-static const char *type_name(enum type t)
-{
-    static const char *const names[] = {"text",         "list of text",   "number",
-                                        "size (k M G)", "time (s m h d)", "true or false"};
-
-    return names[t];
-}
-
-void config_doc(FILE *out)
-{
-    fputs(
-        "# Configuration of weir-server\n\n"
-        "Generated by `weir-server --config-doc`; a test compares. Nothing is required but "
-        "`data`.\n\n"
-        "Each key can stand in a file (`--config FILE`, lines `key = value`), in the environment\n"
-        "(`WEIR_KEY`), or on the command line (`--key value`); the last of these wins. An unknown "
-        "key\n"
-        "refuses to start and names the nearest. `--check-config` checks, `--print-config` prints "
-        "every\n"
-        "value and where it came from.\n\n"
-        "| key | type | default | range | meaning |\n|---|---|---|---|---|\n",
-        out);
-    for (size_t i = 0; i < CONFIG_KEYS; i++) {
-        const struct row *r = &rows[i];
-
-        fprintf(out, "| `%s` | %s | %s%s%s | ", r->key, type_name(r->type), r->def[0] ? "`" : "",
-                r->def, r->def[0] ? "`" : "");
-        if (r->max != 0 && r->type != TYPE_BOOL) {
-            fprintf(out, "%llu to %llu", (unsigned long long)r->min, (unsigned long long)r->max);
-        }
-        fprintf(out, " | %s |\n", r->doc);
-    }
-}
-
-void config_help(FILE *out)
-{
-    fputs("weir-server: an asynchronous message-queue broker\n\n"
-          "usage: weir-server --data DIR [--key value ...]\n"
-          "       weir-server --dev\n\n"
-          "  --config FILE     read settings from a file\n"
-          "  --check-config    check settings and exit\n"
-          "  --print-config    print settings and where each came from\n"
-          "  --version, --help\n\nsettings:\n",
-          out);
-    for (size_t i = 0; i < CONFIG_KEYS; i++) {
-        fprintf(out, "  --%-17s %s%s%s%s\n", rows[i].key, rows[i].doc, rows[i].def[0] ? " [" : "",
-                rows[i].def, rows[i].def[0] ? "]" : "");
-    }
+    return c->dev && (c->data[0] == '\0' || strcmp(c->source[CONFIG_KEY_data], "default") == 0);
 }

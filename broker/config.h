@@ -8,7 +8,7 @@
 
 #include "proto/error.h"
 
-enum { CONFIG_LIST_MAX = 16, CONFIG_TEXT = 256 };
+enum { CONFIG_LIST_MAX = 16, CONFIG_TEXT = 256, CONFIG_SOURCE = 128 };
 
 struct config_list {
     char item[CONFIG_LIST_MAX][CONFIG_TEXT];
@@ -23,17 +23,19 @@ struct config_list {
 #define CONFIG_FIELD_BOOL(f) bool f;
 
 enum config_key {
-#define X(field, key, type, def, min, max, unit, doc) CONFIG_KEY_##field,
+#define X(field, key, type, when, def, min, max, unit, doc) CONFIG_KEY_##field,
 #include "broker/config.def"
 #undef X
     CONFIG_KEYS
 };
 
 struct config {
-#define X(field, key, type, def, min, max, unit, doc) CONFIG_FIELD_##type(field)
+#define X(field, key, type, when, def, min, max, unit, doc) CONFIG_FIELD_##type(field)
 #include "broker/config.def"
 #undef X
-    char source[CONFIG_KEYS][64]; /* "default", "FILE:LINE", "WEIR_KEY", "--key" */
+    char source[CONFIG_KEYS][CONFIG_SOURCE]; /* "default", "FILE:LINE", "WEIR_KEY", "--key" */
+    int argc;                                /* what config_load was given, borrowed */
+    char **argv;
 };
 
 /* What the command line asks for beside settings. */
@@ -43,6 +45,7 @@ enum config_action {
     CONFIG_VERSION,
     CONFIG_CHECK,
     CONFIG_PRINT,
+    CONFIG_SAMPLE,
     CONFIG_DOC
 };
 
@@ -55,11 +58,34 @@ enum werr config_load(struct config *c, int argc, char **argv, enum config_actio
 /* One setting from text; `where` goes into messages and c->source. */
 enum werr config_set(struct config *c, const char *key, const char *value, const char *where,
                      struct werror *e) WEIR_NODISCARD;
-/* A file of `key = value` lines (a subset of TOML: strings may be quoted, # begins a comment). */
+/*
+ * A file of `key = value` lines, a subset of TOML: strings may be quoted, # begins a comment, a
+ * list is ["a", "b"] or a line for each item. A key that takes one value may stand there once.
+ */
 enum werr config_file(struct config *c, const char *path, struct werror *e) WEIR_NODISCARD;
 void config_defaults(struct config *c);
-/* `key = value  # source` for every setting. */
+/* Nothing is kept on disk: dev, and no data directory was named. */
+bool config_in_memory(const struct config *c);
+
+/* What a reload found different: the key, both values, where the new one stands, and whether it was
+ * taken (false: it needs a restart). */
+struct config_change {
+    enum config_key key;
+    const char *name, *from, *to, *source;
+    bool taken;
+};
+/*
+ * Reads everything again from where config_load read it. The settings that can change while running
+ * take their new values; fn is told about every difference. When anything is wrong nothing changes
+ * and *e says what.
+ */
+enum werr config_reload(struct config *c, void (*fn)(void *arg, const struct config_change *ch),
+                        void *arg, struct werror *e) WEIR_NODISCARD;
+
+/* `key = value  # source` for every setting; may be used as a file. */
 void config_print(const struct config *c, FILE *out);
+/* A configuration file with every key, explained and commented out. */
+void config_sample(FILE *out);
 /* docs/CONFIG.md */
 void config_doc(FILE *out);
 void config_help(FILE *out);

@@ -324,23 +324,30 @@ static void on_acceptable(struct ev_loop *loop, ev_io *w, int events)
     }
 }
 
+unsigned listeners_most(const struct config *conf)
+{
+    rlim_t most = conf->max_connections;
+    struct rlimit rl;
+
+    if (getrlimit(RLIMIT_NOFILE, &rl) == 0) {
+        /* a quarter is the store's, some are the process's own */
+        rlim_t room = rl.rlim_cur - rl.rlim_cur / 4;
+
+        room = room > RESERVED_FDS + 16 ? room - RESERVED_FDS : 16;
+        most = room < most ? room : most;
+    }
+    return (unsigned)most;
+}
+
 enum werr listeners_open(struct listeners *ls, struct server *srv, struct werror *e)
 {
     const struct config_list *list = &srv->conf->listen;
-    struct rlimit rl;
     enum werr rc = WERR_OK;
 
     ls->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     ls->tokens = (double)srv->conf->accept_burst;
     ls->refilled_mono_ns = clock_mono_ns();
-    ls->max_conns = (unsigned)srv->conf->max_connections;
-    if (getrlimit(RLIMIT_NOFILE, &rl) ==
-        0) { /* a quarter is the store's, some are the process's own */
-        rlim_t room = rl.rlim_cur - rl.rlim_cur / 4;
-
-        room = room > RESERVED_FDS + 16 ? room - RESERVED_FDS : 16;
-        ls->max_conns = room < ls->max_conns ? (unsigned)room : ls->max_conns;
-    }
+    ls->max_conns = listeners_most(srv->conf);
     ev_timer_init(&ls->pause, on_pause_over, 0., 0.);
     ls->pause.data = ls;
     for (unsigned i = 0; i < list->n && rc == WERR_OK; i++) {

@@ -43,6 +43,8 @@ const char *accept_refused_reason(unsigned i);
 
 /* Opens every listener of the configuration. *e names the address. */
 enum werr listeners_open(struct listeners *ls, struct server *srv, struct werror *e) WEIR_NODISCARD;
+/* The most connections that settings and open files allow. */
+unsigned listeners_most(const struct config *conf);
 void listeners_start(struct listeners *ls);
 /* No more accepts; existing connections stay. Safe twice. */
 void listeners_close(struct listeners *ls);

@@ -20,6 +20,9 @@ static int other_action(enum config_action action, const struct config *conf)
     case CONFIG_PRINT:
         config_print(conf, stdout);
         return EXIT_CODE_OK;
+    case CONFIG_SAMPLE:
+        config_sample(stdout);
+        return EXIT_CODE_OK;
     case CONFIG_DOC:
         config_doc(stdout);
         return EXIT_CODE_OK;

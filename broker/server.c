@@ -19,6 +19,7 @@
 #include "broker/http.h"
 #include "broker/members.h"
 #include "broker/notify.h"
+#include "broker/reload.h"
 #include "broker/session.h"
 #include "proto/killpoint.h"
 #include "proto/limits.h"
@@ -334,12 +335,9 @@ static void on_stop_signal(struct ev_loop *loop, ev_signal *w, int events)
 
 static void on_hup(struct ev_loop *loop, ev_signal *w, int events)
 {
-    struct server *srv = w->data;
-
     (void)loop;
     (void)events;
-    log_line(&srv->log, LOG_WARN, "server", "reload_unavailable",
-             "text=\"this version reads its settings at start only\"");
+    reload_settings(w->data);
 }
 
 /* ---------------------------------------------------------------- opening */
@@ -386,7 +384,7 @@ static enum werr open_store(struct server *srv, struct werror *e)
     };
     enum werr rc;
 
-    if (conf->data[0] == '\0') {
+    if (config_in_memory(conf)) {
         srv->disk = memdisk_new();
         return store_open_mem(&srv->st, srv->disk, STORE_MEM_THREADED, &sc, e);
     }
@@ -419,11 +417,13 @@ static enum werr open_core(struct server *srv, struct werror *e)
     return rc;
 }
 
-static void take_advertise(struct server *srv)
+void server_advertise(struct server *srv)
 {
     const char *text = srv->conf->advertise;
     const char *colon = strrchr(text, ':');
 
+    srv->advertise_host[0] = '\0';
+    srv->advertise_port = 0;
     if (colon != NULL) {
         snprintf(srv->advertise_host, sizeof srv->advertise_host, "%.*s", (int)(colon - text),
                  text);
@@ -431,7 +431,7 @@ static void take_advertise(struct server *srv)
     }
 }
 
-enum werr server_open(struct server *srv, const struct config *conf, struct werror *e)
+enum werr server_open(struct server *srv, struct config *conf, struct werror *e)
 {
     uint64_t id = clock_random();
     enum werr rc;
@@ -450,7 +450,7 @@ enum werr server_open(struct server *srv, const struct config *conf, struct werr
     TAILQ_INIT(&srv->seat_news);
     srv->started_mono_ns = clock_mono_ns();
     memcpy(srv->conn_id_base, &id, sizeof id);
-    take_advertise(srv);
+    server_advertise(srv);
     memory_init(&srv->memory, conf);
     srv->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (srv->loop == NULL) {

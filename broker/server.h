@@ -27,7 +27,7 @@ struct server_stats {
 
 struct server {
     struct ev_loop *loop;
-    const struct config *conf;
+    struct config *conf; /* borrowed; a reload changes it */
     struct log log;
     struct store *st;
     struct core *core;
@@ -82,12 +82,13 @@ enum {
 };
 
 /* Opens everything. On failure *e says why and *exit_code is set; server_close is still due. */
-enum werr server_open(struct server *srv, const struct config *conf,
-                      struct werror *e) WEIR_NODISCARD;
+enum werr server_open(struct server *srv, struct config *conf, struct werror *e) WEIR_NODISCARD;
 /* Serves until a signal or a storage failure. Returns the exit code. */
 int server_run(struct server *srv);
 void server_close(struct server *srv);
 
+/* What clients are told to connect to, from the settings. */
+void server_advertise(struct server *srv);
 /* Something is left to do: do not sleep. */
 void server_again(struct server *srv);
 

@@ -1,6 +1,6 @@
 # The server around the core. Objects once, so that unit tests can link them without main.c.
 add_library(weir_shell OBJECT
-    clock.c log.c config.c peer.c listener.c conn.c conn_in.c conn_out.c memory.c limit_hit.c reply.c session.c cmd_produce.c cmd_fetch.c cmd_sub.c sub_member.c
+    clock.c log.c config.c config_reload.c config_text.c reload.c peer.c listener.c conn.c conn_in.c conn_out.c memory.c limit_hit.c reply.c session.c cmd_produce.c cmd_fetch.c cmd_sub.c sub_member.c
     members.c cmd_group.c cmd_queue.c cmd_group_admin.c cmd_dlq.c cmd_delay.c
     cmd_topic.c cmd_misc.c metrics.c metrics_help.c prom.c http.c notify.c server.c)
 target_include_directories(weir_shell PRIVATE ${UTHASH_INCLUDE_DIR})

@@ -302,6 +302,11 @@ enum store_state store_state(struct store *st)
     return STORE_FULL;
 }
 
+void store_set_min_free(struct store *st, uint64_t min_free_bytes)
+{
+    st->upkeep.min_free_conf = min_free_bytes;
+}
+
 const struct werror *store_state_reason(struct store *st)
 {
     if (store_state(st) == STORE_READY) {

@@ -199,6 +199,9 @@ enum store_state {
 enum store_state store_state(struct store *st);
 const struct werror *store_state_reason(struct store *st); /* text for FULL and FAILED */
 
+/* store_conf.min_free_bytes while running: in force within a second. */
+void store_set_min_free(struct store *st, uint64_t min_free_bytes);
+
 struct store_stats {
     uint64_t disk_bytes, free_bytes, log_bytes;  /* at most 1 s old */
     uint64_t live_bytes;                         /* stored batch bytes that are not dead */

@@ -50,8 +50,10 @@ void upkeep_changed(struct upkeep *u, bool bucket_ended)
 
 static uint64_t min_free(const struct upkeep *u, const struct kv_stats *s)
 {
-    if (u->min_free_conf != 0) {
-        return u->min_free_conf;
+    const uint64_t conf = u->min_free_conf;
+
+    if (conf != 0) {
+        return conf;
     }
     return s->total_bytes / 20 > MIN_FREE_BYTES ? s->total_bytes / 20 : MIN_FREE_BYTES;
 }

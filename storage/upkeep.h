@@ -15,7 +15,6 @@ struct commit;
 struct upkeep {
     struct kv *kv;
     struct commit *commit;
-    uint64_t min_free_conf; /* 0 = derive */
     uint8_t uuid[16];
     void (*wake)(void *arg);
     void *wake_arg;
@@ -31,8 +30,9 @@ struct upkeep {
     struct werror floor_error; /* of the last attempt that failed, until asked for */
     pthread_t thread;
 
-    _Atomic bool low;             /* free space below the soft limit */
-    _Atomic uint64_t floored_seq; /* txns up to this one are covered by a floor */
+    _Atomic uint64_t min_free_conf; /* 0 = derive; the owner may change it */
+    _Atomic bool low;               /* free space below the soft limit */
+    _Atomic uint64_t floored_seq;   /* txns up to this one are covered by a floor */
 };
 
 void upkeep_init(struct upkeep *u);

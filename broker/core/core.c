@@ -80,6 +80,15 @@ static void set_defaults(struct core *co)
     }
 }
 
+void core_set_budgets(struct core *co, uint64_t tail_cache_bytes, uint64_t inflight_bytes,
+                      uint32_t max_topics)
+{
+    co->conf.tail_cache_bytes = tail_cache_bytes;
+    co->conf.inflight_bytes = inflight_bytes;
+    co->conf.max_topics = max_topics;
+    tailcache_resize(&co->tail, tail_cache_bytes);
+}
+
 enum werr core_open(struct core **out, const struct core_conf *conf, struct store *st,
                     const struct core_env *env, struct werror *e)
 {

@@ -59,6 +59,9 @@ enum werr core_open(struct core **out, const struct core_conf *conf, struct stor
  */
 void core_close(struct core *co);
 
+/* The budgets of struct core_conf while running; inflight_bytes and max_topics not 0. */
+void core_set_budgets(struct core *co, uint64_t tail_cache_bytes, uint64_t inflight_bytes,
+                      uint32_t max_topics);
 /* Submits what was gathered since the last call. The loop calls it once per turn, before it sleeps.
  */
 void core_flush(struct core *co);

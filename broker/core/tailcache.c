@@ -36,6 +36,14 @@ static void drop_oldest(struct tailcache *tc, struct tail *t)
     }
 }
 
+void tailcache_resize(struct tailcache *tc, uint64_t budget)
+{
+    tc->budget = budget;
+    while (tc->bytes > tc->budget) {
+        drop_oldest(tc, TAILQ_FIRST(&tc->ages)->owner);
+    }
+}
+
 void tail_fini(struct tailcache *tc, struct tail *t)
 {
     while (t->n > 0) {

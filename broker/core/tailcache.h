@@ -30,6 +30,8 @@ struct tailcache {
 };
 
 void tailcache_init(struct tailcache *tc, uint64_t budget);
+/* Another budget; what is over it goes at once, oldest first. */
+void tailcache_resize(struct tailcache *tc, uint64_t budget);
 /* Adds the newest batch of a partition; takes a reference. A batch that does not follow the newest
  * one there empties the partition's tail first. */
 void tail_put(struct tailcache *tc, struct tail *t, uint64_t base_offset, uint32_t count,

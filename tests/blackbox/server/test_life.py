@@ -302,7 +302,7 @@ class Settings(unittest.TestCase):
             s.stop()
 
     def test_no_data(self):
-        code, _, err = run("--listen", "127.0.0.1:0")
+        code, _, err = run("--listen", "127.0.0.1:0", "--data=")
         self.assertEqual(code, 64)
         self.assertIn("--data", err)
 

@@ -54,6 +54,32 @@ static void test_budget_takes_the_oldest_of_all(void **state)
     tail_fini(&tc, &a);
 }
 
+static void test_another_budget(void **state)
+{
+    struct tailcache tc;
+    struct tail a = {0}, b = {0};
+    (void)state;
+
+    tailcache_init(&tc, 100000);
+    put(&tc, &a, 0, 1, 1000);
+    put(&tc, &b, 0, 1, 1000);
+    put(&tc, &b, 1, 1, 1000);
+    tailcache_resize(&tc, tc.bytes);
+    assert_int_equal(a.n, 1);
+    tailcache_resize(&tc, tc.bytes - 1); /* the oldest has to go */
+    assert_int_equal(a.n, 0);
+    assert_int_equal(b.n, 2);
+    tailcache_resize(&tc, 0);
+    assert_int_equal(b.n, 0);
+    assert_int_equal(tc.bytes, 0);
+    put(&tc, &b, 2, 1, 1000);
+    assert_int_equal(b.n, 0);
+    tailcache_resize(&tc, 100000);
+    put(&tc, &b, 3, 1, 1000);
+    assert_int_equal(b.n, 1);
+    tail_fini(&tc, &b);
+}
+
 static void test_no_holes(void **state)
 {
     struct tailcache tc;
@@ -74,6 +100,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_find),
         cmocka_unit_test(test_budget_takes_the_oldest_of_all),
+        cmocka_unit_test(test_another_budget),
         cmocka_unit_test(test_no_holes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
