@@ -269,6 +269,7 @@ static int parse(struct load *l, struct line *line, int argc, char **argv)
     }
     if (l->o.unbatched) {
         l->o.window = 1;
+        l->o.prompt = true;
     }
     return 0;
 }

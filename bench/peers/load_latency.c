@@ -216,6 +216,7 @@ static int show(struct latency *a, double cpu_s)
 
 int load_latency(struct load *l)
 {
+    l->o.prompt = true;
     struct latency a = {.l = l,
                         .reader_options = l->o,
                         .ack = histogram_new(),

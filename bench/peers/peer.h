@@ -4,8 +4,8 @@
  * What the load program needs from a client of a broker. One driver per client library, one file
  * each; the measuring code is the same for all and knows this header only.
  *
- * A connection belongs to one thread. Events are called from inside poll() only, also by drivers
- * whose library has threads of its own.
+ * A connection belongs to one thread. Events are called from inside poll() and wait() only, also by
+ * drivers whose library has threads of its own.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,7 +29,8 @@ struct peer_options {
     unsigned window;   /* at most this many messages of a connection without an answer */
     unsigned prefetch; /* queue mode: at most this many messages at a member */
     unsigned members;  /* of this group */
-    bool unbatched;    /* one message at a time: window is 1 and nothing may wait for company */
+    bool unbatched;    /* one message at a time: window is 1 */
+    bool prompt;       /* what counts is latency: nothing waits for company */
     const char *more;  /* "key=value key=value": for this driver alone */
 };
 
@@ -103,5 +104,7 @@ int peer_connect(const char *address, char *err);
 void peer_wait_fd(int fd, short events, int64_t until_ns);
 /** Monotonic clock. */
 int64_t peer_now_ns(void);
+/** Wall clock, milliseconds since 1970. */
+int64_t peer_wall_ms(void);
 
 #endif

@@ -51,6 +51,8 @@ MEGA = {"bytes_per_s", "server_peak", "server_rss", "idle_rss", "stored_bytes", 
 
 def get(row, key):
     for part in key.split("."):
+        if isinstance(row, dict) and row.get("count") == 0:
+            return None  # percentiles of nothing
         row = row.get(part) if isinstance(row, dict) else None
     return row if isinstance(row, (int, float)) else None
 
@@ -148,10 +150,10 @@ def method(results):
         lines += ["The disk during the run, append + fdatasync: " + "; ".join(
             f"{k.split('_')[1]} B p50 {spread('', [get(x, k + '.p50_us') for x in d])} us"
             for k in d[0] if k.startswith("append_")), ""]
-    lines += ["| peer | version | acknowledges | partitions | settings |", "|---|---|---|---|---|"]
+    lines += ["| peer | version | acknowledges | partitions | window | settings |", "|---|---|---|---|---|---|"]
     for name, p in results["peers"].items():
         settings = " ".join([f"{k}={v}" for k, v in p["settings"].items()] + ([p["options"]] if p["options"] else []))
-        lines.append(f"| {name} | {p['version']} | {p['durability']} | {p['partitions']} | {settings or 'defaults'} |")
+        lines.append(f"| {name} | {p['version']} | {p['durability']} | {p['partitions']} | {p['window']} | {settings or 'defaults'} |")
     lines.append("")
     for name, why in results["missing"].items():
         lines.append(f"- {name} did not run: {why}")

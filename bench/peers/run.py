@@ -77,6 +77,8 @@ class Bench:
                server.address]
         if "--partitions" not in args:
             out += ["--partitions", str(self.peer.partitions)]
+        if self.peer.window:
+            out += ["--window", str(self.peer.window)]
         if self.peer.more:
             out += ["--more", self.peer.more]
         return out + [str(a) for a in args]
@@ -90,6 +92,11 @@ class Bench:
         return json.loads(r.stdout) if r.stdout.strip() else {}
 
     def setup(self, server, topic, partitions=None):
+        if self.peer.warm_s and not server.warm:
+            server.warm = True
+            self.setup(server, "warm-up")
+            self.load(server, "produce", "--topic", "warm-up", "--clients", 2, "--seconds",
+                      self.seconds(self.peer.warm_s))
         self.load(server, "setup", "--topic", topic, "--partitions", partitions or self.peer.partitions)
 
     @contextlib.contextmanager
@@ -270,7 +277,8 @@ def main():
         "when": datetime.datetime.now().astimezone().isoformat(timespec="seconds"), "set": env.set, "scale": env.scale,
         "reps": env.reps, "weir": commit(), "machine": machine(), "disk_is": file_system(env.dir),
         "peers": {q.name: {"durability": q.durability, "version": q.version(), "partitions": q.partitions,
-                           "driver": q.driver, "options": q.more, "settings": q.settings} for q in peers},
+                           "driver": q.driver, "options": q.more, "settings": q.settings,
+                           "window": q.window or "65536"} for q in peers},
         "missing": missing, "commands": {}, "seconds": {}, "disk": [], "runs": []}
     start = time.monotonic()
     try:

@@ -9,7 +9,6 @@ import time
 
 import procs
 
-LOG_OR_QUEUE = ("log", "queue")
 STEP_S = 10
 FILL_S = 40
 
@@ -90,7 +89,7 @@ def _mode(bench, *wanted):
 
 def _consume(bench, server, topic, mode, members, count, *extra):
     return step(bench, server, "consume", "--topic", topic, "--mode", mode, "--clients", members, "--count", count,
-                "--group", f"g{members}", "--seconds", 60, *extra)
+                "--group", f"g{members}", "--seconds", 30, *extra)
 
 
 def consume(bench):
@@ -98,18 +97,21 @@ def consume(bench):
     one, four = _mode(bench, "read", "queue"), _mode(bench, "log", "read", "queue")
     if not one:
         return
+    # Four readers that share nothing need a partition each.
+    parts = max(bench.peer.partitions, 4) if four == "read" else bench.peer.partitions
+    more = ("--partitions", parts)
     with bench.server() as server:
-        count = fill(bench, server, "backlog", bench.scaled(5_000_000))
-        yield "warm/1", _consume(bench, server, "backlog", one, 1, count)
+        count = fill(bench, server, "backlog", bench.scaled(5_000_000), partitions=parts)
+        yield "warm/1", _consume(bench, server, "backlog", one, 1, count, *more)
         if one == "queue":
             count = fill(bench, server, "backlog", bench.scaled(5_000_000))
-        yield "warm/4", _consume(bench, server, "backlog", four, 4, count)
+        yield "warm/4", _consume(bench, server, "backlog", four, 4, count, *more)
         if one == "queue":
             count = fill(bench, server, "backlog", bench.scaled(5_000_000))
         server.stop()
         procs.evict(server.folder)
         with bench.server(again=server.folder) as cold:
-            yield "cold/1", _consume(bench, cold, "backlog", one, 1, count)
+            yield "cold/1", _consume(bench, cold, "backlog", one, 1, count, *more)
 
 
 def cold(bench):
@@ -164,13 +166,13 @@ def queue(bench):
 
 
 def _latency(bench, rate):
-    mode = _mode(bench, *LOG_OR_QUEUE)
+    mode = _mode(bench, "log", "read", "queue")
     if not mode:
         return
     with bench.server() as server:
         bench.setup(server, "latency")
         row = step(bench, server, "latency", "--topic", "latency", "--mode", mode, "--rate", rate, "--group", "lat",
-                   "--seconds", bench.seconds(10) + 1, "--warm", 1)
+                   "--seconds", bench.seconds(10) + 1, "--warm", 1, *bench.peer.latency)
         row["mode"] = mode
         yield mode, row
 
@@ -222,7 +224,7 @@ def connections(bench):
 
 def backlog(bench):
     """Memory with a large backlog at full load, then the time to be ready after a clean stop and after a kill."""
-    mode = _mode(bench, "read", *LOG_OR_QUEUE)
+    mode = _mode(bench, "read", "queue")
     if not mode:
         return
     count = bench.scaled(bench.peer.backlog_gb * 1_000_000)
@@ -255,7 +257,7 @@ def _again(bench, server, mode, how):
 
 def peak(bench):
     """Three times what the consumer drains, for a while: refusals, latency of acknowledgements, memory, then draining."""
-    mode = _mode(bench, *LOG_OR_QUEUE)
+    mode = _mode(bench, "log")
     if not mode or bench.peer.driver != "weir":
         return
     drain, size, seconds = 20_000, 1024, bench.seconds(1800)
