@@ -349,7 +349,8 @@ class Kafka(Java):
 
 
 class RocketMq(Java):
-    """A broker without a name server; clients are told its address. It may hand out more than 32 messages a pull."""
+    """A broker without a name server; clients are told its address. It may hand out more than 32 messages a pull, and
+    lets a request wait for longer than 200 ms before it says that it is busy."""
     driver, partitions = "rocketmq", 8
 
     def version(self):
@@ -365,7 +366,7 @@ class RocketMq(Java):
             lines = {"brokerClusterName": "bench", "brokerName": "bench", "brokerId": 0, "brokerIP1": "127.0.0.1",
                      "listenPort": port, "haListenPort": free_port(), "storePathRootDir": store,
                      "storePathCommitLog": os.path.join(store, "commitlog"), "autoCreateTopicEnable": "true",
-                     "namesrvAddr": "", **transfer, **self.settings}
+                     "namesrvAddr": "", "waitTimeMillsInSendQueue": 30000, **transfer, **self.settings}
             with open(config, "w", encoding="ascii") as f:
                 f.writelines(f"{k}={v}\n" for k, v in lines.items())
         with open(config, encoding="ascii") as f:
