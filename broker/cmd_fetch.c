@@ -19,18 +19,21 @@
  * than it may have in flight. */
 enum { FETCH_MAX = CONN_PIECE_MAX, FETCH_CHARGE_MIN = 4 << 10 };
 
-/* What a fetch for a member needs beyond the core's request. */
+struct fetch_refused {
+    uint64_t tid;
+    uint32_t p;
+    struct werror err;
+};
+
+/* What a fetch for a member needs beyond the core's request. Its arrays are as large as it asks
+ * for: there may be many that wait. */
 struct fetch_for {
     struct as_member as;
     int64_t deadline_mono_ns;
     uint32_t min_bytes;
     size_t n_all, n_refused, n_held;
-    struct msg_fetch_part all[LIMIT_FETCH_PARTITIONS]; /* as asked for */
-    struct {
-        uint64_t tid;
-        uint32_t p;
-        struct werror err;
-    } refused[LIMIT_FETCH_PARTITIONS];
+    struct msg_fetch_part *all; /* as asked for */
+    struct fetch_refused *refused;
 };
 
 struct fetch {
@@ -132,12 +135,21 @@ static void answer(struct fetch *f)
     reply_send(&r, f->c);
 }
 
+static void member_free(struct fetch_for *mf)
+{
+    if (mf != NULL) {
+        free(mf->all);
+        free(mf->refused);
+        free(mf);
+    }
+}
+
 static void fetch_free(struct fetch *f)
 {
     LIST_REMOVE(f, of_conn);
     core_fetch_fini(&f->rq);
     conn_finish(f->c, f->charge);
-    free(f->member);
+    member_free(f->member);
     free(f);
 }
 
@@ -158,6 +170,27 @@ void fetches_cancel(struct conn *c)
     while ((f = LIST_FIRST(&c->fetches)) != NULL) {
         /* NOLINTNEXTLINE(clang-analyzer-*): each one unlinks itself */
         fetch_free(f);
+    }
+}
+
+size_t fetches_parts(const struct conn *c)
+{
+    const struct fetch *f;
+    size_t n = 0;
+
+    LIST_FOREACH (f, &c->fetches, of_conn) {
+        n += f->rq.n_parts;
+    }
+    return n;
+}
+
+void fetches_hurry(struct conn *c)
+{
+    struct fetch *f, *next;
+
+    for (f = LIST_FIRST(&c->fetches); f != NULL; f = next) {
+        next = LIST_NEXT(f, of_conn);
+        core_fetch_hurry(&f->rq);
     }
 }
 
@@ -211,12 +244,18 @@ static enum werr take_member(struct fetch *f, const struct msg_fetch *in, struct
     if (in->who.group.n == 0) {
         return WERR_OK;
     }
+    const size_t n = f->rq.n_parts > 0 ? f->rq.n_parts : 1;
     f->member = calloc(1, sizeof *f->member);
-    if (f->member == NULL) {
+    if (f->member != NULL) {
+        f->member->all = calloc(n, sizeof *f->member->all);
+        f->member->refused = calloc(n, sizeof *f->member->refused);
+    }
+    if (f->member == NULL || f->member->all == NULL || f->member->refused == NULL) {
+        member_free(f->member);
         return werror_set(e, WERR_OVERLOADED, "no memory for a fetch");
     }
     if (!as_member_set(&f->member->as, &in->who)) {
-        free(f->member);
+        member_free(f->member);
         return werror_set(e, WERR_UNKNOWN_MEMBER, "%s", werr_text(WERR_UNKNOWN_MEMBER));
     }
     f->member->deadline_mono_ns = clock_mono_ns() + (int64_t)in->max_wait_ms * 1000000;
@@ -277,9 +316,18 @@ struct one_offset {
 struct offsets {
     struct conn *c;
     uint32_t corr;
-    uint32_t n, left;
+    uint32_t n, next, running;
+    bool going; /* in offsets_go: answers may come at once */
     struct one_offset one[];
 };
+
+/* So many questions of one request at once: each by time is a read, and others read too. */
+enum { OFFSETS_AT_ONCE = 8 };
+
+static size_t offsets_bytes(uint32_t n)
+{
+    return sizeof(struct offsets) + n * sizeof(struct one_offset);
+}
 
 static void offsets_answer(struct offsets *o)
 {
@@ -297,18 +345,36 @@ static void offsets_answer(struct offsets *o)
     free(results);
 }
 
+static void offsets_go(struct offsets *o);
+
 static void offset_done(struct core_offset_rq *rq)
 {
     struct one_offset *one = rq->arg;
-    struct offsets *o = one->all;
 
-    if (--o->left > 0) {
+    one->all->running--;
+    offsets_go(one->all);
+}
+
+/* Asks on; answers and frees when all is known. */
+static void offsets_go(struct offsets *o)
+{
+    if (o->going) {
+        return;
+    }
+    o->going = true;
+    while (o->next < o->n && o->running < OFFSETS_AT_ONCE) {
+        o->running++;
+        core_list_offset(o->c->srv->core, &o->one[o->next++].rq);
+    }
+    o->going = false;
+    if (o->running > 0) {
         return;
     }
     if (o->c->state != CONN_CLOSED) {
         offsets_answer(o);
     }
-    conn_finish(o->c, 0);
+    o->c->srv->offsets_bytes -= offsets_bytes(o->n);
+    conn_finish(o->c, offsets_bytes(o->n));
     free(o);
 }
 
@@ -325,27 +391,20 @@ enum werr cmd_list_offsets(struct cmd *m, struct werror *e)
         return werror_set(e, WERR_TOO_LARGE, "%u offsets asked for, limit %d", n,
                           LIMIT_SUB_PARTITIONS);
     }
-    o = calloc(1, sizeof *o + n * sizeof o->one[0]);
+    o = calloc(1, offsets_bytes(n));
     if (o == NULL) {
         return werror_set(e, WERR_OVERLOADED, "no memory for %u offsets", n);
     }
     o->c = m->c;
     o->corr = m->corr;
     o->n = n;
-    o->left = n + 1; /* the last one is ours: answers may come at once */
-    conn_begin(m->c, 0);
+    conn_begin(m->c, offsets_bytes(n));
+    m->srv->offsets_bytes += offsets_bytes(n);
     for (uint32_t i = 0; i < n && msg_next_offset_spec(&m->args, &o->one[i].rq.spec); i++) {
         o->one[i].all = o;
         o->one[i].rq.done = offset_done;
         o->one[i].rq.arg = &o->one[i];
     }
-    for (uint32_t i = 0; i < n; i++) {
-        core_list_offset(m->srv->core, &o->one[i].rq);
-    }
-    if (--o->left == 0) {
-        offsets_answer(o);
-        conn_finish(o->c, 0);
-        free(o);
-    }
+    offsets_go(o);
     return WERR_OK;
 }

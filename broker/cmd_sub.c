@@ -87,6 +87,17 @@ void subs_resume(struct conn *c)
     }
 }
 
+void subs_let_go(struct conn *c)
+{
+    struct sub *s;
+
+    LIST_FOREACH (s, &c->subs, of_conn) {
+        if (s->sent >= s->limit) {
+            core_reader_let_go(s->rd);
+        }
+    }
+}
+
 /* ---------------------------------------------------------------- delivering */
 
 void sub_put_error(struct sub *s, const struct core_piece *p)

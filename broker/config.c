@@ -326,6 +326,11 @@ enum werr config_set(struct config *c, const char *key, const char *value, const
     if (!set_value(c, r, value)) {
         return bad_value(r, value, where, e);
     }
+    if (c->connection_memory > 0 && c->connection_memory < CONNECTION_MEMORY_LEAST) {
+        return werror_set(e, WERR_INVALID_CONFIG,
+                          "%s: connection_memory = %.60s: want 0 or at least %d bytes", where,
+                          value, CONNECTION_MEMORY_LEAST);
+    }
     snprintf(c->source[r - rows], sizeof c->source[0], "%s", where);
     return WERR_OK;
 }

@@ -9,6 +9,8 @@
 #include "proto/error.h"
 
 enum { CONFIG_LIST_MAX = 16, CONFIG_TEXT = 256, CONFIG_SOURCE = 128 };
+/* One large request more than fits would stop everybody. */
+enum { CONNECTION_MEMORY_LEAST = 16 << 20 };
 
 struct config_list {
     char item[CONFIG_LIST_MAX][CONFIG_TEXT];

@@ -38,7 +38,8 @@ static enum limit_hit stopped_by(const struct conn *c)
     if (conn_queued(c) >= conf->max_output) {
         return HIT_OUTPUT;
     }
-    if (conn_hoards(c)) {
+    /* What a subscription holds may wait for a CREDIT, which has to be heard. */
+    if (conn_over_share(c) || (!LIST_EMPTY(&c->fetches) && conn_hoards(c))) {
         return HIT_OUTPUT_SHARE;
     }
     if (c->inflight >= conf->max_requests) {
@@ -368,12 +369,11 @@ static bool in_the_way(const struct conn *c, int64_t now_mono_ns)
     return now_mono_ns - c->stuck_mono_ns > ms * NS_PER_MS;
 }
 
-/* It began a request and does not go on with it, while memory is scarce. */
+/* It began a small request and does not end it, while memory is scarce. */
 static bool left_half(const struct conn *c, int64_t now_mono_ns)
 {
     return c->state == CONN_READY && c->in.len > c->in_at && !c->stopped && !c->again &&
-           now_mono_ns - c->heard_mono_ns > CONN_STUCK_OUT_MS * NS_PER_MS &&
-           memory_is_tight(c->srv);
+           now_mono_ns - c->half_mono_ns > CONN_STUCK_OUT_MS * NS_PER_MS && memory_is_tight(c->srv);
 }
 
 void conn_sweep(struct conn *c, int64_t now_mono_ns)
@@ -393,6 +393,10 @@ void conn_sweep(struct conn *c, int64_t now_mono_ns)
     if (left_half(c, now_mono_ns)) {
         conn_close(c, "input_full");
         return;
+    }
+    if (c->held_bytes > 0 && memory_used(c->srv, MEMORY_OUTPUT) > c->srv->memory.output) {
+        subs_let_go(c);
+        fetches_hurry(c);
     }
     if (c->stopped) {
         conn_resume(c); /* others may have made room */

@@ -31,6 +31,7 @@ enum {
     CONN_TURN_FRAMES = 64,        /* fairness: so much input per turn of the loop */
     CONN_TURN_BYTES = 256 << 10,
     CONN_COPY_BYTES = 4 << 10,    /* output pieces up to this are copied, larger ones referred to */
+    CONN_STUCK_BYTES = 16 << 10,  /* who takes less than that while it is stuck takes nothing */
     CONN_STUCK_OUT_MS = 5 * 1000, /* stuck_ms, at most, while the memory of all is used up */
     CONN_ENDING_MS = 10 * 1000,   /* time to take the last words */
     CONN_LINGER_MS = 2 * 1000,    /* time to notice that we have shut our side */
@@ -63,9 +64,11 @@ struct conn {
     struct sockaddr_storage peer;
     bool counted;            /* in the per-address table */
     int64_t opened_mono_ns;  /* of ENDING and LINGERING: when that began */
-    int64_t stuck_mono_ns;   /* its socket takes nothing since then; 0 = it does, or has to take
-                                nothing */
+    int64_t stuck_mono_ns;   /* its socket takes nothing since then, or next to nothing; 0 = it
+                                does, or has to take nothing */
+    size_t stuck_taken;      /* bytes, since then */
     int64_t heard_mono_ns;   /* its last bytes came then */
+    int64_t half_mono_ns;    /* the request that lies in `in` began then; 0 = there is none */
     int64_t unheard_mono_ns; /* something was sent then, and nothing heard since; 0 = no */
     bool active;             /* since the last look of conn_sweep */
     char client[72];         /* name and version from HELLO, for logs */
@@ -74,8 +77,9 @@ struct conn {
     size_t in_at;      /* parsed up to here */
     size_t in_counted; /* of in.cap, in the server's count */
     struct blob *big;  /* a large frame being read; counts in the server's budget */
-    size_t big_have, big_total;
-    uint64_t in_total; /* bytes read since open */
+    size_t big_have, big_total, big_seen;
+    int64_t big_moved_mono_ns; /* it grew by a step then: big_seen */
+    uint64_t in_total;         /* bytes read since open */
 
     struct out_segment *out; /* queue: out[out_head .. out_tail) */
     size_t out_head, out_tail, out_cap;

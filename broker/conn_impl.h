@@ -18,6 +18,8 @@ void conn_readable(struct conn *c);
 void conn_account(struct conn *c);
 /* A connection that rests keeps no more input memory than it has input. */
 void conn_trim_input(struct conn *c);
+/* The output of all is used up, and more than its share of it waits for this one. */
+bool conn_over_share(const struct conn *c);
 /* Gives up a large frame and its share of the budget. */
 void conn_drop_big(struct conn *c);
 

@@ -25,13 +25,16 @@ enum {
     READ_FIRST = 4 << 10,
     READ_BYTES = 64 << 10,
     BIG_FIRST = 64 << 10,
+    BIG_STEP = 64 << 10, /* less of a large frame in JAM_MS is standing still */
     JAM_MS = 2 * 1000,
+    TURN_NS = 1000 * 1000, /* some requests are a thousand times as much work as others */
 };
 
 /* What a connection has had of this turn. */
 struct turn {
     unsigned frames;
     size_t bytes;
+    int64_t until_mono_ns;
 };
 
 enum step {
@@ -49,6 +52,9 @@ static bool take_budget(struct conn *c, size_t more)
 
     if (srv->big_bytes + more > srv->memory.input && srv->big_bytes > (c->big ? c->big->n : 0)) {
         if (!c->hungry) {
+            if (TAILQ_EMPTY(&srv->hungry)) {
+                srv->big_freed_mono_ns = clock_mono_ns(); /* that long it may take from now on */
+            }
             c->hungry = true;
             limit_hit(srv, HIT_INPUT, c->id);
             TAILQ_INSERT_TAIL(&srv->hungry, c, hungry_link);
@@ -85,18 +91,40 @@ void conn_drop_big(struct conn *c)
     }
 }
 
+/* Its large frame waits for its peer, not for the disk or for us. */
+static bool waits_for_peer(const struct conn *c)
+{
+    return c->state != CONN_CLOSED && !c->starved && !c->again;
+}
+
+static void end_big(struct conn *c)
+{
+    log_line(&c->srv->log, LOG_WARN, "conn", "input_full", "conn=%llu have=%zu of=%zu",
+             (unsigned long long)c->id, c->big_have, c->big_total);
+    conn_close(c, "input_full");
+}
+
 void conn_unjam(struct server *srv, int64_t now_mono_ns)
 {
-    struct conn *c = TAILQ_FIRST(&srv->bigs);
+    const int64_t since_ns = now_mono_ns - (int64_t)JAM_MS * 1000000;
+    bool freed = srv->big_freed_mono_ns >= since_ns;
+    struct conn *c;
 
-    while (c != NULL && (c->state == CONN_CLOSED || c->big_have == c->big_total)) {
-        c = TAILQ_NEXT(c, big_link); /* that one waits for the disk, not for its peer */
+    if (TAILQ_EMPTY(&srv->hungry)) {
+        return;
     }
-    if (!TAILQ_EMPTY(&srv->hungry) && c != NULL &&
-        now_mono_ns - srv->big_freed_mono_ns > (int64_t)JAM_MS * 1000000) {
-        log_line(&srv->log, LOG_WARN, "conn", "input_full", "conn=%llu have=%zu of=%zu",
-                 (unsigned long long)c->id, c->big_have, c->big_total);
-        conn_close(c, "input_full");
+    TAILQ_FOREACH (c, &srv->bigs, big_link) { /* conn_close leaves the list as it is */
+        if (waits_for_peer(c) && !c->hungry && c->big_moved_mono_ns < since_ns) {
+            end_big(c);
+            freed = true;
+        }
+    }
+    c = TAILQ_FIRST(&srv->bigs);
+    while (c != NULL && !waits_for_peer(c)) {
+        c = TAILQ_NEXT(c, big_link);
+    }
+    if (c != NULL && !freed) {
+        end_big(c);
     }
 }
 
@@ -117,8 +145,9 @@ static enum step begin_big(struct conn *c, size_t total)
         return STEP_STOP;
     }
     TAILQ_INSERT_TAIL(&c->srv->bigs, c, big_link);
+    c->big_moved_mono_ns = clock_mono_ns();
     memcpy(c->big->p, c->in.p + c->in_at, have);
-    c->big_have = have;
+    c->big_have = c->big_seen = have;
     c->big_total = total;
     buf_clear(&c->in);
     c->in_at = 0;
@@ -142,6 +171,7 @@ static bool grow_big(struct conn *c)
         return false;
     }
     c->big = b;
+    c->big_moved_mono_ns = clock_mono_ns(); /* it may have waited for us */
     return true;
 }
 
@@ -159,6 +189,11 @@ static void bad_frame(struct conn *c, const struct werror *e)
     }
     conn_put_error(c, 0, e, NULL, 0);
     conn_end(c);
+}
+
+static bool turn_is_over(const struct turn *t)
+{
+    return t->frames >= CONN_TURN_FRAMES || (t->frames > 0 && clock_mono_ns() >= t->until_mono_ns);
 }
 
 /* Frames that lie complete in `in`. */
@@ -190,7 +225,7 @@ static enum step parse_small(struct conn *c, struct turn *t)
         if (total > left) {
             return total <= CONN_SMALL_FRAME ? STEP_BYTES : begin_big(c, total);
         }
-        if (t->frames >= CONN_TURN_FRAMES) {
+        if (turn_is_over(t)) {
             return STEP_LATER;
         }
         t->frames++;
@@ -211,7 +246,7 @@ static enum step finish_big(struct conn *c, struct turn *t)
     if (!conn_may_read(c)) {
         return STEP_STOP;
     }
-    if (t->frames >= CONN_TURN_FRAMES) {
+    if (turn_is_over(t)) {
         return STEP_LATER;
     }
     t->frames++;
@@ -258,7 +293,9 @@ static bool room_for_more(struct conn *c, uint8_t **to, size_t *room)
         *room = c->big->n - c->big_have;
         return true;
     }
-    if (c->in.len * 2 < READ_BYTES && c->in.cap < READ_BYTES) {
+    if (memory_is_tight(c->srv)) {
+        want = READ_FIRST;
+    } else if (c->in.len * 2 < READ_BYTES && c->in.cap < READ_BYTES) {
         want = c->in.len < READ_FIRST ? READ_FIRST : c->in.len;
     }
     if (!buf_reserve(&c->in, want)) {
@@ -277,10 +314,14 @@ static void got_bytes(struct conn *c, size_t n)
     c->heard_mono_ns = clock_mono_ns();
     c->in_total += n;
     c->srv->stats.bytes_in += n;
-    if (c->big != NULL) {
-        c->big_have += n;
-    } else {
+    if (c->big == NULL) {
         c->in.len += n;
+        return;
+    }
+    c->big_have += n;
+    if (c->big_have - c->big_seen >= BIG_STEP) {
+        c->big_seen = c->big_have;
+        c->big_moved_mono_ns = c->heard_mono_ns;
     }
 }
 
@@ -318,7 +359,7 @@ static bool receive(struct conn *c, struct turn *t)
 
 static void take_turn(struct conn *c, bool from_socket)
 {
-    struct turn t = {0};
+    struct turn t = {.until_mono_ns = clock_mono_ns() + TURN_NS};
     enum step s = parse(c, &t); /* what a limit or a turn had left lying here */
 
     while (s == STEP_BYTES && from_socket && t.bytes < CONN_TURN_BYTES && conn_may_read(c)) {
@@ -329,6 +370,12 @@ static void take_turn(struct conn *c, bool from_socket)
     }
     if (s == STEP_LATER) {
         conn_later(c);
+    }
+    if (c->in.len == c->in_at || t.frames > 0) {
+        c->half_mono_ns = 0;
+    }
+    if (c->in.len > c->in_at && c->half_mono_ns == 0) {
+        c->half_mono_ns = clock_mono_ns();
     }
     if (c->state != CONN_CLOSED && c->in.len == 0 && c->in.cap > READ_FIRST) {
         buf_fini(&c->in);

@@ -31,7 +31,7 @@ static bool output_used_up(const struct server *srv)
 }
 
 /* Over the budget of all, a connection may keep its share of it, and always CONN_OUTPUT_LEAST. */
-static bool over_share(const struct conn *c)
+bool conn_over_share(const struct conn *c)
 {
     const uint64_t share = c->srv->memory.output / (c->srv->n_conns + 1U);
 
@@ -41,13 +41,13 @@ static bool over_share(const struct conn *c)
 
 bool conn_output_full(const struct conn *c)
 {
-    return conn_queued(c) >= c->srv->conf->max_output || over_share(c);
+    return conn_queued(c) >= c->srv->conf->max_output || conn_over_share(c);
 }
 
 /* One read at a time: it brings a whole batch, however large. */
 bool conn_hoards(const struct conn *c)
 {
-    return over_share(c) || (c->held_bytes > 0 && output_used_up(c->srv));
+    return conn_over_share(c) || (c->held_bytes > 0 && output_used_up(c->srv));
 }
 
 uint32_t conn_piece(const struct conn *c, uint32_t most)
@@ -225,7 +225,10 @@ static bool send_queue(struct conn *c)
     }
     if (turn > 0) {
         c->active = true;
-        c->stuck_mono_ns = 0;
+        c->stuck_taken += turn;
+        if (c->stuck_taken >= CONN_STUCK_BYTES) {
+            c->stuck_mono_ns = 0;
+        }
         c->unheard_mono_ns = c->unheard_mono_ns != 0 ? c->unheard_mono_ns : clock_mono_ns();
     }
     return true;
@@ -257,6 +260,7 @@ void conn_flush(struct conn *c)
         c->stuck_mono_ns = 0;
     } else if (c->stuck_mono_ns == 0) {
         c->stuck_mono_ns = clock_mono_ns();
+        c->stuck_taken = 0;
     }
     if (!c->blocked && c->state == CONN_ENDING) {
         linger(c);

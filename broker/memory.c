@@ -8,6 +8,9 @@
 #include <unistd.h>
 
 #include "broker/server.h"
+#include "broker/session.h"
+#include "broker/sub_impl.h"
+#include "proto/limits.h"
 
 enum {
     MACHINE_PERCENT = 60,
@@ -15,8 +18,12 @@ enum {
     LEAST = 64 << 20,
     /* Measured: what one takes, with what the allocator and its tables add. */
     CONNECTION_BYTES = 1 << 10,
-    REQUEST_BYTES = 2 << 10,
+    REQUEST_BYTES = 4 << 10,
     READ_PART_BYTES = 200,
+    PART_LEAST_BYTES = 5, /* of a request, per partition that it names */
+    REQUESTS_LEAST = 64 << 10,
+    READS_LEAST = 4, /* twice the store's threads */
+    READS_SCARCE = 2,
     GIVE_BACK_LEAST = 32 << 20,
 };
 static const int64_t GIVE_BACK_EVERY_NS = 10 * (int64_t)1000000000;
@@ -118,7 +125,8 @@ uint64_t memory_used(const struct server *srv, enum memory_class c)
     case MEMORY_OUTPUT:
         return srv->out_bytes + core_held_bytes(srv->core);
     case MEMORY_REQUESTS:
-        return srv->n_requests * REQUEST_BYTES + core_read_parts(srv->core) * READ_PART_BYTES;
+        return srv->n_requests * REQUEST_BYTES + core_read_parts(srv->core) * READ_PART_BYTES +
+               srv->offsets_bytes;
     case MEMORY_PRODUCE:
         return core_inflight_bytes(srv->core);
     case MEMORY_CLASSES:
@@ -142,14 +150,49 @@ bool memory_is_tight(const struct server *srv)
     return memory_in_use(srv) > srv->memory.budget / 100 * MEMORY_TIGHT_PERCENT;
 }
 
+bool memory_takes_produce(const struct server *srv)
+{
+    return core_inflight_bytes(srv->core) < MEMORY_PRODUCE_LEAST || !memory_is_tight(srv);
+}
+
 bool memory_is_out(const struct server *srv)
 {
     return memory_in_use(srv) > srv->memory.budget / 100 * MEMORY_OUT_PERCENT;
 }
 
-bool memory_refuses_requests(const struct server *srv)
+unsigned memory_reads(const struct server *srv)
 {
-    return memory_used(srv, MEMORY_REQUESTS) >= srv->memory.requests;
+    const uint64_t whole = srv->memory.output / LIMIT_FRAME;
+
+    if (memory_used(srv, MEMORY_OUTPUT) <= srv->memory.output) {
+        return whole < READS_LEAST ? READS_LEAST : (unsigned)least_of(whole, CORE_READS);
+    }
+    return memory_is_out(srv) ? 0 : READS_SCARCE;
+}
+
+/* What it has of that class, with a request of `body` bytes more. */
+static uint64_t requests_of(const struct conn *c, size_t body)
+{
+    uint64_t parts = body / PART_LEAST_BYTES + fetches_parts(c);
+    const struct sub *s;
+
+    LIST_FOREACH (s, &c->subs, of_conn) {
+        parts += core_reader_parts(s->rd);
+    }
+    return (c->inflight + UINT64_C(1)) * REQUEST_BYTES + parts * READ_PART_BYTES;
+}
+
+bool memory_refuses_request(const struct conn *c, size_t body)
+{
+    const struct server *srv = c->srv;
+    const uint64_t share = srv->memory.requests / (srv->n_conns + 1U);
+    const uint64_t used = memory_used(srv, MEMORY_REQUESTS);
+
+    if (used < srv->memory.requests) {
+        return false;
+    }
+    return memory_is_out(srv) || used >= srv->memory.requests / 2 * 3 ||
+           requests_of(c, body) > (share > REQUESTS_LEAST ? share : REQUESTS_LEAST);
 }
 
 enum memory_state memory_state(const struct server *srv)

@@ -10,6 +10,7 @@
 
 #include "broker/config.h"
 
+struct conn;
 struct server;
 
 enum memory_class {
@@ -23,8 +24,11 @@ enum memory_class {
 };
 
 enum {
-    MEMORY_TIGHT_PERCENT = 80, /* of the budget: producers' sockets are not read */
+    MEMORY_TIGHT_PERCENT = 80, /* of the budget: producers go on slowly */
     MEMORY_OUT_PERCENT = 95,   /* of the budget: no new connections */
+    /* So much may be on its way to the disk even then: what waits to be produced holds memory
+     * itself, and others who hold it may do so for as long as they like. */
+    MEMORY_PRODUCE_LEAST = 1 << 20,
 };
 
 struct memory {
@@ -45,8 +49,10 @@ const char *memory_class_name(enum memory_class c);
 uint64_t memory_used(const struct server *srv, enum memory_class c);
 /* All classes together. */
 uint64_t memory_in_use(const struct server *srv);
-/* Over 80 %: what producers send is left in their sockets. */
+/* Over 80 %: producers go on slowly. */
 bool memory_is_tight(const struct server *srv);
+/* A PRODUCE may go to the disk now: while memory is tight, MEMORY_PRODUCE_LEAST at a time. */
+bool memory_takes_produce(const struct server *srv);
 /* Over 95 %: nobody new comes in. */
 bool memory_is_out(const struct server *srv);
 enum memory_state {
@@ -62,7 +68,11 @@ const char *memory_state_name(enum memory_state s);
  * less than half of the most that was in use still is, and 32 MiB were freed; every 10 s at most.
  * It takes about a millisecond for each 16 MiB. True: it did. */
 bool memory_give_back(struct server *srv, int64_t now_mono_ns);
-/* Readers and waiting requests have used up their part: no more of them. */
-bool memory_refuses_requests(const struct server *srv);
+/* How many store reads there may be at once: few when nobody takes what was read, none when all
+ * memory is used up and output has more than its part. */
+unsigned memory_reads(const struct server *srv);
+/* Readers and waiting requests have used up their part, and `c` would have more than its share of
+ * it (64 KiB at least) with one that is `body` bytes long; or half as much again is used. */
+bool memory_refuses_request(const struct conn *c, size_t body);
 
 #endif

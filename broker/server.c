@@ -89,7 +89,7 @@ static void on_again(struct ev_loop *loop, ev_idle *w, int events)
 static void feed_starved(struct server *srv)
 {
     while (!TAILQ_EMPTY(&srv->starved) && core_accepts_produce(srv->core) &&
-           !memory_is_tight(srv)) {
+           memory_takes_produce(srv)) {
         struct conn *c = TAILQ_FIRST(&srv->starved);
 
         TAILQ_REMOVE(&srv->starved, c, starved_link);
@@ -229,6 +229,7 @@ static void on_before_sleep(struct ev_loop *loop, ev_prepare *w, int events)
     struct server *srv = w->data;
 
     (void)events;
+    core_allow_reads(srv->core, memory_reads(srv));
     feed_starved(srv);
     go_on(srv);
     core_flush(srv->core);
@@ -236,7 +237,8 @@ static void on_before_sleep(struct ev_loop *loop, ev_prepare *w, int events)
     subs_pump(srv);
     core_flush(srv->core); /* what members gave up or were given */
     flush_some(srv, TURN_BYTES);
-    if (!TAILQ_EMPTY(&srv->dirty)) {
+    core_allow_reads(srv->core, memory_reads(srv));
+    if (!TAILQ_EMPTY(&srv->dirty) || core_has_reads(srv->core)) {
         server_again(srv);
     }
     reap(srv);

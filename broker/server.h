@@ -50,9 +50,10 @@ struct server {
     struct conn_list hungry;      /* until the budget of large frames has room */
     struct memory memory;         /* the budget */
     size_t big_bytes;
-    size_t in_bytes;     /* buffers of small frames, of all connections */
-    size_t out_bytes;    /* in the output queues of all connections */
-    uint64_t n_requests; /* without an answer, of all connections */
+    size_t in_bytes;        /* buffers of small frames, of all connections */
+    size_t out_bytes;       /* in the output queues of all connections */
+    uint64_t n_requests;    /* without an answer, of all connections */
+    uint64_t offsets_bytes; /* of LIST_OFFSETS without an answer */
     int64_t big_freed_mono_ns;
     TAILQ_HEAD(sub_list, sub) ready_subs;
     TAILQ_HEAD(seat_list, seat) seat_news; /* members to be told something */

@@ -216,7 +216,7 @@ static enum limit_hit produce_waits(const struct server *srv)
     if (!core_accepts_produce(srv->core)) {
         return HIT_PRODUCE;
     }
-    return memory_is_tight(srv) ? HIT_MEMORY_PRODUCE : HIT_NONE;
+    return memory_takes_produce(srv) ? HIT_NONE : HIT_MEMORY_PRODUCE;
 }
 
 static void starve(struct conn *c, enum limit_hit why)
@@ -229,13 +229,14 @@ static void starve(struct conn *c, enum limit_hit why)
 }
 
 /* What stays here for as long as its client likes: not more than there is memory for. */
-static enum werr check_memory(const struct conn *c, const struct frame *f, struct werror *e)
+static enum werr check_memory(const struct conn *c, const struct frame *f, size_t body,
+                              struct werror *e)
 {
     struct server *srv = c->srv;
 
     if ((f->op != OP_FETCH && f->op != OP_SUBSCRIBE && f->op != OP_SUB_UPDATE &&
-         f->op != OP_ACQUIRE) ||
-        !memory_refuses_requests(srv)) {
+         f->op != OP_ACQUIRE && f->op != OP_LIST_OFFSETS) ||
+        !memory_refuses_request(c, body)) {
         return WERR_OK;
     }
     limit_hit(srv, HIT_MEMORY_REQUESTS, c->id);
@@ -265,7 +266,7 @@ enum session_result session_frame(struct conn *c, struct slice body, struct blob
         starve(c, produce_waits(srv));
         return SESSION_WAIT;
     }
-    rc = check_memory(c, &f, &e);
+    rc = check_memory(c, &f, body.n, &e);
     if (rc != WERR_OK) {
         return refuse(c, &f, &e);
     }

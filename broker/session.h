@@ -67,10 +67,13 @@ enum werr cmd_cancel_delayed(struct cmd *m, struct werror *e);
 enum werr cmd_delayed_list(struct cmd *m, struct werror *e);
 
 /* Subscriptions of a connection (cmd_sub.c). */
-void fetches_cancel(struct conn *c); /* the connection ends (cmd_fetch.c) */
-void subs_close(struct conn *c);     /* the connection ends */
-void subs_resume(struct conn *c);    /* its output drained */
-void subs_pump(struct server *srv);  /* delivers what is ready, a turn's worth */
+void fetches_cancel(struct conn *c);        /* the connection ends (cmd_fetch.c) */
+void fetches_hurry(struct conn *c);         /* those that hold data are answered with it */
+size_t fetches_parts(const struct conn *c); /* that those who wait are about */
+void subs_close(struct conn *c);            /* the connection ends */
+void subs_resume(struct conn *c);           /* its output drained */
+void subs_let_go(struct conn *c);   /* what is held for those without credit is read again later */
+void subs_pump(struct server *srv); /* delivers what is ready, a turn's worth */
 /* Readers for a member of a group: something changed, they may or may not read now. as NULL: those
  * of any member that a pause keeps back. */
 struct as_member;

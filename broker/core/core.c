@@ -104,6 +104,8 @@ enum werr core_open(struct core **out, const struct core_conf *conf, struct stor
     TAILQ_INIT(&co->changed);
     TAILQ_INIT(&co->rolling);
     TAILQ_INIT(&co->wake);
+    TAILQ_INIT(&co->store_queue);
+    co->max_reads = CORE_READS;
     LIST_INIT(&co->readers);
     LIST_INIT(&co->colds);
     LIST_INIT(&co->sessions);
@@ -197,6 +199,7 @@ void core_close(struct core *co)
 void core_flush(struct core *co)
 {
     flight_submit(co);
+    readers_read_on(co);
     readers_wake(co);
     groups_tell(co);
     flight_submit(co); /* a reader's owner may have produced */

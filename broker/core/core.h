@@ -176,6 +176,14 @@ void core_reader_free(struct core_reader *rd);
 void core_reader_meter(struct core_reader *rd, size_t *meter);
 /* Those bytes of this reader. */
 size_t core_reader_held(const struct core_reader *rd);
+/* Forgets what was read for it and not pulled; it is read again when it is pulled. */
+void core_reader_let_go(struct core_reader *rd);
+/* So many store reads at once for all readers; 0 = none for now. At first CORE_READS. A read brings
+ * a whole batch, however large: what is in flight bounds what may come. */
+enum { CORE_READS = 16 };
+void core_allow_reads(struct core *co, unsigned n);
+/* Readers wait for the store and could be served: the next core_flush goes on with some. */
+bool core_has_reads(const struct core *co);
 /* WERR_OK, or UNKNOWN_TOPIC, EXISTS, TOO_LARGE (too many). Offsets out of range show in pull. */
 enum werr core_reader_add(struct core_reader *rd, uint64_t tid, uint32_t p, uint64_t offset,
                           bool has_epoch, uint32_t epoch, struct werror *e);
@@ -208,6 +216,8 @@ struct core_fetch {
     struct core *co;
 };
 void core_fetch(struct core *co, struct core_fetch *rq);
+/* Answers it now if it holds data: there is no room to wait for more. */
+void core_fetch_hurry(struct core_fetch *rq);
 void core_fetch_cancel(struct core_fetch *rq); /* done() will not run */
 void core_fetch_fini(struct core_fetch *rq);
 

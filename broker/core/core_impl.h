@@ -305,7 +305,7 @@ struct core_reader {
     void (*on_ready)(void *arg);
     void *arg;
     LIST_ENTRY(core_reader) of_core;
-    TAILQ_ENTRY(core_reader) in_wake;
+    TAILQ_ENTRY(core_reader) in_wake, in_store_queue;
     struct rpart *parts;
     struct rpart_queue ready; /* something to give, or to find out */
     struct rpart_queue cold;  /* wait for the store to be free for this reader */
@@ -313,6 +313,7 @@ struct core_reader {
     struct rpart *holds; /* has data from the store */
     size_t held, *meter; /* bytes read or being read for it; meter: its owner's count, or NULL */
     bool notified, wakes;
+    bool queued; /* waits for a store read of all to be over */
 };
 TAILQ_HEAD(reader_queue, core_reader);
 LIST_HEAD(reader_list, core_reader);
@@ -324,6 +325,8 @@ void reader_holds(struct core_reader *rd, size_t n);
 void reader_limit(struct core_reader *rd, uint64_t tid, uint32_t p, uint64_t bytes);
 bool reader_reading(const struct core_reader *rd);
 void cold_read_start(struct rpart *rp, uint32_t max_bytes);
+/* Wakes as many of those that wait for the store as may read now. */
+void readers_read_on(struct core *co);
 /* Calls ready() of the readers that got news. Never call it inside a core_reader_* function. */
 void readers_wake(struct core *co);
 
@@ -386,6 +389,8 @@ struct core {
     struct tailcache tail;
     struct reader_list readers;
     struct reader_queue wake;
+    struct reader_queue store_queue; /* want the store, which reads enough already */
+    unsigned n_reads, max_reads;     /* of readers, in flight */
     struct cold_list colds;
     struct core_fetch **fetches; /* heap by deadline */
     size_t n_fetches, cap_fetches;

@@ -109,6 +109,10 @@ static void fetch_pull(struct core_fetch *rq)
         }
         rq->n_pieces += got;
     }
+    if (rq->n_pieces == 0) { /* it may wait for long, and there may be many */
+        free(rq->pieces);
+        rq->pieces = NULL;
+    }
 }
 
 static bool has_error(const struct core_fetch *rq)
@@ -165,6 +169,13 @@ void core_fetch(struct core *co, struct core_fetch *rq)
     }
     heap_add(co, rq);
     fetch_look(rq);
+}
+
+void core_fetch_hurry(struct core_fetch *rq)
+{
+    if (rq->rd != NULL && rq->bytes > 0) {
+        fetch_finish(rq);
+    }
 }
 
 void core_fetch_cancel(struct core_fetch *rq)

@@ -10,6 +10,9 @@
  * comes from the tail cache; what is older is read by the store, and only while a pull has room for
  * it, so that nothing is held for a consumer that does not want it.
  *
+ * All readers together have so many store reads at once; who finds none left waits in the core's
+ * queue. A read that nobody waits for any more counts until it is over.
+ *
  * Who owns what: the caller owns the reader, the reader its rparts; partitions link to rparts. A
  * store read in flight outlives its reader (cold_read).
  */
@@ -106,6 +109,57 @@ static void meter_down(struct core_reader *rd, size_t n)
     }
 }
 
+/* ---------------------------------------------------------------- the store's reads, of all */
+
+static bool store_is_free(const struct core *co)
+{
+    return co->n_reads < co->max_reads;
+}
+
+static bool wants_store(const struct core_reader *rd)
+{
+    return rd->reading == NULL && rd->holds == NULL && !TAILQ_EMPTY(&rd->cold);
+}
+
+static void queue_for_store(struct core_reader *rd)
+{
+    if (!rd->queued) {
+        rd->queued = true;
+        TAILQ_INSERT_TAIL(&rd->co->store_queue, rd, in_store_queue);
+    }
+}
+
+static void leave_store_queue(struct core_reader *rd)
+{
+    if (rd->queued) {
+        rd->queued = false;
+        TAILQ_REMOVE(&rd->co->store_queue, rd, in_store_queue);
+    }
+}
+
+void readers_read_on(struct core *co)
+{
+    const unsigned room = store_is_free(co) ? co->max_reads - co->n_reads : 0;
+    struct core_reader *rd;
+
+    for (unsigned i = 0; i < room && (rd = TAILQ_FIRST(&co->store_queue)) != NULL; i++) {
+        leave_store_queue(rd);
+        wake_later(rd);
+    }
+}
+
+void core_allow_reads(struct core *co, unsigned n)
+{
+    co->max_reads = n;
+}
+
+bool core_has_reads(const struct core *co)
+{
+    return store_is_free(co) && !TAILQ_EMPTY(&co->store_queue);
+}
+
+/* ---------------------------------------------------------------- what is held */
+
 static void drop_data(struct rpart *rp)
 {
     meter_down(rp->rd, rp->held);
@@ -162,6 +216,13 @@ size_t core_reader_held(const struct core_reader *rd)
     return rd->held;
 }
 
+void core_reader_let_go(struct core_reader *rd)
+{
+    if (rd->holds != NULL) {
+        drop_data(rd->holds); /* it is in the ready queue, and reads again when it is asked */
+    }
+}
+
 void core_reader_free(struct core_reader *rd)
 {
     if (rd == NULL) {
@@ -175,6 +236,7 @@ void core_reader_free(struct core_reader *rd)
         rd->co->held_bytes += rd->reading->reserved; /* until then */
     }
     meter_down(rd, rd->held);
+    leave_store_queue(rd);
     if (rd->wakes) {
         TAILQ_REMOVE(&rd->co->wake, rd, in_wake);
     }
@@ -277,6 +339,7 @@ static void on_cold(struct store_read *r)
     struct rpart *rp = cr->rp;
 
     LIST_REMOVE(cr, of_core);
+    co->n_reads--;
     if (rd != NULL) {
         rd->reading = NULL;
         meter_down(rd, cr->reserved);
@@ -308,6 +371,7 @@ static void on_cold(struct store_read *r)
         rpart_ready(rp);
     }
     free(cr);
+    readers_read_on(co);
     readers_wake(co);
 }
 
@@ -329,6 +393,7 @@ void cold_read_start(struct rpart *rp, uint32_t max_bytes)
                                 .fn = on_cold,
                                 .arg = cr};
     rd->reading = cr;
+    rd->co->n_reads++;
     LIST_INSERT_HEAD(&rd->co->colds, cr, of_core);
     rd->co->stats.read_store_reads++;
     store_read(rd->co->st, &cr->r);
@@ -470,7 +535,7 @@ static void pull_cold(struct rpart *rp, const struct pull *pl)
     struct core_reader *rd = rp->rd;
     uint64_t want = pull_room(pl);
 
-    if (rd->reading != NULL || rd->holds != NULL) {
+    if (rd->reading != NULL || rd->holds != NULL || !store_is_free(rd->co)) {
         place_cold(rp);
         return;
     }
@@ -485,7 +550,7 @@ static struct rpart *pull_next(struct core_reader *rd)
     if (!TAILQ_EMPTY(&rd->ready)) {
         return TAILQ_FIRST(&rd->ready);
     }
-    return rd->reading == NULL && rd->holds == NULL ? TAILQ_FIRST(&rd->cold) : NULL;
+    return wants_store(rd) && store_is_free(rd->co) ? TAILQ_FIRST(&rd->cold) : NULL;
 }
 
 static void pull_one(struct rpart *rp, struct pull *pl)
@@ -543,6 +608,9 @@ size_t core_reader_pull(struct core_reader *rd, uint32_t max_bytes, bool caught_
     }
     if (pl.n == 0) {
         rd->notified = false;
+        if (wants_store(rd)) {
+            queue_for_store(rd);
+        }
     }
     return pl.n;
 }

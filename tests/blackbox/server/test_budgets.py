@@ -8,8 +8,8 @@ import time
 import msgpack
 
 from harness import Server, ServerCase, main, sanitized
-from wire import (FETCH, HELLO, METRICS, PING, PRODUCE, SUBSCRIBE, TOO_LARGE, Closed, Refused,
-                  Wire, batch, record)
+from wire import (CREDIT, DELIVER, FETCH, HELLO, LIST_OFFSETS, METRICS, PING, PRODUCE, SUBSCRIBE, TOO_LARGE, Closed,
+                  Refused, Wire, batch, record)
 
 OVERLOADED = 10
 MIB = 1 << 20
@@ -186,7 +186,7 @@ class Accepting(Figures):
         self.wire().call(PING, [])
 
 
-class Memory(Figures):
+class Budget(Figures):
     """64 MiB for all connections, a quarter of it for a kind. One server each: what was freed need not leave the
     process."""
     options = ("--connection-memory", "64M", "--tail-cache", "0", "--memory", "16M")
@@ -230,6 +230,8 @@ class Memory(Figures):
         if not sanitized():
             self.assertLess(self.resident() - before, mib * MIB)
 
+
+class Memory(Budget):
     def test_answers_that_nobody_reads(self):
         tid = self.w.create("t")
         before = self.resident()
@@ -272,7 +274,7 @@ class Memory(Figures):
         self.assertEqual(taken, -(-16 * MIB // (1024 * 200)))  # the quarter, of 200 bytes each
         self.assertGreater(self.reached(self.w, "memory_requests"), 0)
         self.w.produce(tid, 0, [record(None, b"x")])
-        self.refused(OVERLOADED, self.w.fetch, tid, 0, 0)
+        self.refused(OVERLOADED, peers[-1].fetch, tid, 0, 0)
         peers.pop().close()
         self.eventually(lambda: self.figures(self.w)[("weir_memory_bytes", "requests")] < 16 * MIB)
         self.assertEqual(len(self.w.fetch(tid, 0, 0)), 1)
@@ -287,10 +289,120 @@ class Memory(Figures):
         self.deaf(2500, half)
         self.eventually(lambda: self.figures(self.w)[("weir_accepts_refused_total", "memory")] > 0)
         self.assertIn("accept_refused why=memory", self.server.read_log())
-        f = self.goes_on(tid)
-        self.assertLess(f[("weir_connection_memory_bytes",)], 64 * MIB)
+        self.goes_on(tid)
+        self.eventually(lambda: self.figures(self.w)[("weir_connection_memory_bytes",)] < 32 * MIB)
         self.grew_less_than(before, 250)
         self.wire().call(PING, [])
+
+
+class Fair(Budget):
+    """Who holds memory and does not go on is not in the way of others."""
+
+    def hoard(self, tid, n, conns, max_push=64 << 10):
+        """Connections that hold a batch each and read nothing."""
+        self.deaf(conns, GREETING + b"".join(
+            frame(2 + i, SUBSCRIBE, [i, [[tid, 0, 0]], 1 << 40, {"max_push": max_push}]) for i in range(n)))
+
+    def big(self, name, n, size):
+        tid = self.w.create(name, partitions=1, message__max_bytes=8 * MIB)
+        for _ in range(n):
+            self.w.produce(tid, 0, [record(None, b"x" * size)])
+        return tid
+
+    def test_credit_is_heard_while_output_is_used_up(self):
+        """A consumer whose credit ends in the middle of what was read for it says so, and is heard."""
+        tid = self.w.create("small", partitions=1)
+        for _ in range(200):
+            self.w.produce(tid, 0, [record(None, b"y" * 2000)])
+        backlog = self.big("big", 40, 900000)
+        self.hoard(backlog, 1, 20)
+        self.eventually(lambda: self.figures(self.w)[("weir_memory_bytes", "output")] > 16 * MIB)
+        w = self.wire()
+        w.call(SUBSCRIBE, [1, [[tid, 0, 0]], 5000, {}])  # two batches of the 16 KiB that are read at least
+        w.note(DELIVER)
+        w.notify(1, CREDIT, [1 << 40])
+        w.call(PING, [])
+        got, until = 0, time.monotonic() + 20
+        while got < 190 * 2000:
+            self.assertLess(time.monotonic(), until)
+            got += sum(len(p[3]) for p in w.note(DELIVER)[3])
+        self.assertGreater(self.figures(self.w)[("weir_memory_bytes", "output")], 16 * MIB)
+
+    def test_what_nobody_takes_does_not_stop_producers(self):
+        backlog = self.big("big", 8, 7000000)
+        tid = self.w.create("t")
+        self.hoard(backlog, 1, 60)
+        self.eventually(lambda: self.figures(self.w)[("weir_memory_bytes", "output")] > 16 * MIB)
+        time.sleep(1)
+        t0 = time.monotonic()
+        for i in range(20):
+            self.w.produce(tid, 0, [record(None, b"x" * 1000)])
+        print(f"20 messages beside 60 that hold 7 MB each: {time.monotonic() - t0:.2f} s", flush=True)
+        self.assertLess(time.monotonic() - t0, 10)
+
+    def test_large_batches_that_nobody_takes(self):
+        """Each holds one at most, but all of them not as many as they are."""
+        backlog = self.big("big", 4, 8000000)
+        before = self.resident()
+        most = 0
+        self.hoard(backlog, 1, 150)
+        until = time.monotonic() + 4
+        while time.monotonic() < until:
+            most = max(most, self.resident() - before)
+            time.sleep(0.05)
+        print(f"150 connections that hold a batch of 8 MB: {most >> 20} MiB", flush=True)
+        if not sanitized():
+            self.assertLess(most, 200 * MIB)
+
+    def test_one_connection_cannot_have_all_requests(self):
+        """Others may have their share, whatever one has; that one gets no more."""
+        tids = [self.w.create(f"t{i}", partitions=1024) for i in range(4)]
+        parts = [[t, p, 0] for t in tids for p in range(1024)]
+        greedy = self.wire()
+        with self.assertRaises(Refused) as r:
+            for i in range(64):
+                greedy.call(SUBSCRIBE, [i, parts, 0, {}])
+        self.assertEqual(r.exception.code, OVERLOADED)
+        self.refused(OVERLOADED, greedy.call, FETCH, [0, 1, 1000, [[tids[0], 0, 0, 1000]]])
+        self.w.produce(tids[0], 0, [record(None, b"x")])
+        w = self.wire()
+        self.assertEqual(len(w.fetch(tids[0], 0, 0)), 1)
+        w.call(SUBSCRIBE, [1, [[tids[0], p, 0] for p in range(8)], 1 << 20, {}])
+        with self.assertRaises(Refused) as r:
+            for i in range(2, 64):
+                w.call(SUBSCRIBE, [i, parts, 0, {}])
+        self.assertEqual(r.exception.code, OVERLOADED)
+        self.assertLess(self.figures(self.w)[("weir_memory_bytes", "requests")], 32 * MIB)
+
+    def test_requests_cost_what_is_counted(self):
+        """Fetches that wait, of one partition and of 64: as many as are let in take about what they may."""
+        tid = self.w.create("t", partitions=64)
+        for n in (1, 64):
+            with self.subTest(partitions=n):
+                before = self.resident()
+                ask = frame(100, FETCH, [30000, 1, 1000, [[tid, p, 0, 1000] for p in range(n)]]) * 1000
+                peers = self.deaf(20, GREETING + ask)
+                self.eventually(lambda: self.reached(self.w, "memory_requests") > 0)
+                counted = self.figures(self.w)[("weir_memory_bytes", "requests")]
+                self.assertLess(counted, 24 * MIB + 64 * 1024)
+                self.grew_less_than(before, 64)
+                for w in peers:
+                    w.close()
+                self.eventually(lambda: self.figures(self.w)[("weir_memory_bytes", "requests")] < MIB)
+
+    def test_offsets_count_as_what_they_take(self):
+        """4,096 questions a request, a thousand requests at once: its socket is not read for long."""
+        tid = self.w.create("t", partitions=64)
+        self.w.produce(tid, 0, [record(None, b"x")])
+        before = self.resident()
+        self.deaf(20, GREETING + frame(2, LIST_OFFSETS, [[[tid, p % 64, 1] for p in range(4096)]]) * 100)
+        most = 0
+        for _ in range(50):
+            self.w.produce(tid, 0, [record(None, b"x")])
+            most = max(most, self.resident() - before)
+        self.assertLess(self.figures(self.w)[("weir_memory_bytes", "requests")], 24 * MIB + 4 * MIB)
+        if not sanitized():
+            self.assertLess(most, 100 * MIB)
 
 
 if __name__ == "__main__":

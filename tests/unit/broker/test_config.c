@@ -84,6 +84,15 @@ static void nothing_is_required(void **state)
     assert_int_equal(action, CONFIG_VERSION);
 }
 
+static void connection_memory_is_derived_or_enough(void **state)
+{
+    (void)state;
+    assert_int_equal(LOAD("--dev", "--connection-memory", "0"), WERR_OK);
+    assert_int_equal(LOAD("--dev", "--connection-memory", "16M"), WERR_OK);
+    assert_int_equal(LOAD("--dev", "--connection-memory", "16777215"), WERR_INVALID_CONFIG);
+    SAYS("connection_memory", "16777216");
+}
+
 static void options_beat_environment_beat_file(void **state)
 {
     const char *path = file("data = '/d' # why\nmemory = 32M\ntail_cache=1M\nmin_free = \"3k\"\n");
@@ -419,6 +428,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_need_nothing),
         cmocka_unit_test(nothing_is_required),
+        cmocka_unit_test(connection_memory_is_derived_or_enough),
         cmocka_unit_test(options_beat_environment_beat_file),
         cmocka_unit_test(a_list_in_a_stronger_place_replaces_the_weaker),
         cmocka_unit_test(unknown_keys_name_the_nearest),

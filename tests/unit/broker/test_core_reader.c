@@ -407,6 +407,133 @@ static void test_offsets_by_time(void **state)
     world_fini(&w);
 }
 
+/* Three partitions that only the store has, a reader each. */
+static void cold_world(struct world *w, struct watch v[3])
+{
+    world_init(w);
+    w->conf.tail_cache_bytes = 0;
+    world_open(w);
+    const uint64_t tid = world_topic(w, "a", "partitions", "3", NULL);
+    for (uint32_t p = 0; p < 3; p++) {
+        fill(w, tid, p, 20);
+        watch_init(&v[p], w);
+        assert_int_equal(core_reader_add(v[p].rd, tid, p, 0, false, 0, NULL), WERR_OK);
+    }
+    world_step(w);
+    for (unsigned p = 0; p < 3; p++) {
+        v[p].ready = 0;
+    }
+}
+
+static uint64_t store_reads(struct world *w)
+{
+    struct core_stats stats;
+
+    core_stats(w->co, &stats);
+    return stats.read_store_reads;
+}
+
+static void test_readers_wait_for_the_store(void **state)
+{
+    struct core_piece piece;
+    struct world w;
+    struct watch v[3];
+    (void)state;
+
+    cold_world(&w, v);
+    core_allow_reads(w.co, 1);
+    for (unsigned p = 0; p < 3; p++) {
+        assert_false(watch_pull(&v[p], 1000, &piece));
+    }
+    assert_int_equal(store_reads(&w), 1);
+    world_step(&w); /* the first has its data; the others are offered the turn that none took */
+    for (unsigned p = 0; p < 3; p++) {
+        assert_int_equal(v[p].ready, 1);
+    }
+    assert_false(watch_pull(&v[1], 1000, &piece));
+    assert_false(watch_pull(&v[2], 1000, &piece));
+    assert_int_equal(store_reads(&w), 2);
+    core_allow_reads(w.co, 0);
+    world_step(&w);
+    assert_int_equal(v[2].ready, 1);
+    assert_false(core_has_reads(w.co));
+    assert_false(watch_pull(&v[2], 1000, &piece));
+    assert_int_equal(store_reads(&w), 2);
+    core_allow_reads(w.co, 1);
+    assert_true(core_has_reads(w.co));
+    world_step(&w);
+    assert_int_equal(v[2].ready, 2);
+    assert_false(core_has_reads(w.co));
+    for (unsigned p = 0; p < 3; p++) {
+        uint64_t next = 0;
+        read_all(&w, &v[p], 500, &next, 40);
+        core_reader_free(v[p].rd);
+    }
+    world_fini(&w);
+}
+
+/* Who goes makes room only once its read is over; who goes while it waits is forgotten. */
+static void test_reads_of_those_who_went_count(void **state)
+{
+    struct core_piece piece;
+    struct world w;
+    struct watch v[3];
+    (void)state;
+
+    cold_world(&w, v);
+    core_allow_reads(w.co, 1);
+    for (unsigned p = 0; p < 3; p++) {
+        assert_false(watch_pull(&v[p], 1000, &piece));
+    }
+    assert_true(core_held_bytes(w.co) > 0);
+    core_reader_free(v[0].rd);
+    core_reader_free(v[1].rd);
+    assert_true(core_held_bytes(w.co) > 0);
+    assert_false(core_has_reads(w.co));
+    world_step(&w);
+    assert_int_equal(core_held_bytes(w.co), 0);
+    assert_int_equal(v[2].ready, 1);
+    assert_false(watch_pull(&v[2], 1000, &piece));
+    assert_int_equal(store_reads(&w), 2);
+    core_reader_free(v[2].rd);
+    world_step(&w);
+    assert_int_equal(core_held_bytes(w.co), 0);
+    world_fini(&w);
+}
+
+static void test_what_was_let_go_is_read_again(void **state)
+{
+    struct core_piece piece;
+    struct world w;
+    struct watch v[3];
+    uint64_t next = 0;
+    size_t meter = 0;
+    (void)state;
+
+    cold_world(&w, v);
+    core_reader_meter(v[0].rd, &meter);
+    assert_false(watch_pull(&v[0], 4000, &piece));
+    assert_true(meter > 0);
+    world_step(&w);
+    assert_true(watch_pull(&v[0], 1, &piece)); /* one batch of many */
+    piece_check(&piece, &next);
+    blob_unref(piece.data.owner);
+    assert_true(core_reader_held(v[0].rd) > 0);
+    core_reader_let_go(v[0].rd);
+    assert_int_equal(core_reader_held(v[0].rd), 0);
+    assert_int_equal(meter, 0);
+    core_reader_let_go(v[0].rd);
+    assert_int_equal(store_reads(&w), 1);
+    read_all(&w, &v[0], 4000, &next, 40);
+    assert_int_equal(store_reads(&w), 2);
+    for (unsigned p = 0; p < 3; p++) {
+        core_reader_free(v[p].rd);
+    }
+    assert_int_equal(meter, 0);
+    assert_int_equal(core_held_bytes(w.co), 0);
+    world_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -420,6 +547,9 @@ int main(void)
         cmocka_unit_test(test_fetch_without_waiting_still_reads_the_disk),
         cmocka_unit_test(test_many_deadlines),
         cmocka_unit_test(test_offsets_by_time),
+        cmocka_unit_test(test_readers_wait_for_the_store),
+        cmocka_unit_test(test_reads_of_those_who_went_count),
+        cmocka_unit_test(test_what_was_let_go_is_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

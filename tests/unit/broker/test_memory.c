@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "broker/clock.h"
+#include "broker/core/core_impl.h"
 #include "broker/server.h"
 #include "proto/limits.h"
 #include "proto/msg.h"
@@ -65,6 +66,7 @@ static int tear_down(void **state)
 {
     (void)state;
     r.srv.in_bytes -= r.lent;
+    r.srv.core->inflight_bytes = 0;
     server_close(&r.srv);
     close(r.peer);
     return 0;
@@ -144,10 +146,17 @@ static void the_machine_sets_the_budget(void **state)
     assert_int_equal(m.budget, memory_budget_of(memory_machine_bytes(), &c));
 }
 
+/* As much of it is on its way to the disk. */
+static void on_the_way(uint64_t bytes)
+{
+    r.srv.core->inflight_bytes = bytes;
+}
+
 static void producers_wait_from_eighty_percent(void **state)
 {
     (void)state;
     say_hello();
+    on_the_way(MEMORY_PRODUCE_LEAST);
     use(BUDGET / 100 * 80);
     produce(); /* refused for what it says, so it was read */
     assert_false(r.c->starved);
@@ -161,6 +170,21 @@ static void producers_wait_from_eighty_percent(void **state)
     turn();
     assert_false(r.c->starved);
     assert_int_equal(r.srv.stats.frames_in, frames + 1);
+}
+
+/* What waits to be produced holds memory itself. */
+static void some_produce_goes_on_whatever_is_used(void **state)
+{
+    (void)state;
+    say_hello();
+    on_the_way(MEMORY_PRODUCE_LEAST);
+    use(2 * BUDGET);
+    produce();
+    assert_true(r.c->starved);
+    on_the_way(MEMORY_PRODUCE_LEAST - 1);
+    turn();
+    assert_false(r.c->starved);
+    on_the_way(0);
 }
 
 static int connect_one(void)
@@ -209,6 +233,7 @@ static void half_a_request_is_left_only_while_there_is_room(void **state)
     say(&b);
     conn_sweep(r.c, in_ms(INT64_C(1000) * 1000));
     assert_int_equal(r.srv.n_conns, 1);
+    r.c->heard_mono_ns = in_ms(CONN_STUCK_OUT_MS); /* a byte now and then does not help */
     use(BUDGET / 100 * 80 + MIB); /* what it rests on is taken back, and is less than that */
     conn_sweep(r.c, in_ms(CONN_STUCK_OUT_MS - 500));
     assert_int_equal(r.srv.n_conns, 1);
@@ -252,6 +277,125 @@ static void who_takes_nothing_has_five_seconds_when_there_is_none(void **state)
     assert_int_equal(r.srv.n_conns, 1);
     conn_sweep(r.c, in_ms(CONN_STUCK_OUT_MS + 500));
     assert_int_equal(r.srv.n_conns, 0);
+}
+
+/* So many bytes at least, a few at a time. */
+static void take(size_t n)
+{
+    char bytes[1024];
+    size_t taken = 0;
+
+    for (int i = 0; i < 10000 && taken < n; i++) {
+        ssize_t got = recv(r.peer, bytes, sizeof bytes, 0);
+
+        taken += got > 0 ? (size_t)got : 0;
+        turn();
+    }
+    assert_true(taken >= n);
+}
+
+static void who_takes_next_to_nothing_takes_nothing(void **state)
+{
+    int64_t since;
+    int least = 1;
+
+    (void)state;
+    say_hello();
+    setsockopt(r.c->fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least);
+    fill_output();
+    since = r.c->stuck_mono_ns;
+    take(CONN_STUCK_BYTES / 2);
+    assert_int_equal(r.c->stuck_mono_ns, since);
+    assert_true(r.c->stuck_taken > 0);
+    take(4 * CONN_STUCK_BYTES);
+    assert_true(r.c->stuck_mono_ns > since);
+}
+
+/* A quarter; over it, each connection its share. */
+static void requests_have_a_quarter_and_shares(void **state)
+{
+    const unsigned share = BUDGET / 4 / 2 / 4096; /* requests, of this one and nobody else */
+
+    (void)state;
+    r.srv.n_requests = BUDGET / 4 / 4096 - 1;
+    r.c->inflight = share;
+    assert_false(memory_refuses_request(r.c, 0));
+    r.srv.n_requests++;
+    assert_true(memory_refuses_request(r.c, 0));
+    r.c->inflight = share - 1; /* and one more */
+    assert_false(memory_refuses_request(r.c, 0));
+    assert_true(memory_refuses_request(r.c, 5)); /* one more that names a partition */
+    r.srv.n_requests = BUDGET / 8 * 3 / 4096 - 1;
+    r.c->inflight = 0;
+    assert_false(memory_refuses_request(r.c, 0));
+    r.srv.n_requests++;
+    assert_true(memory_refuses_request(r.c, 0));
+    r.srv.n_requests = BUDGET / 4 / 4096;
+    use(BUDGET / 100 * 95 + 1);
+    r.c->inflight = 0;
+    assert_true(memory_refuses_request(r.c, 0));
+    r.srv.n_requests = 0;
+    r.c->inflight = 0;
+}
+
+static void reads_are_few_when_nobody_takes_them(void **state)
+{
+    (void)state;
+    assert_int_equal(memory_reads(&r.srv), 4);
+    r.srv.memory.output = UINT64_C(10) << 24;
+    assert_int_equal(memory_reads(&r.srv), 10);
+    r.srv.memory.output = UINT64_C(1) << 40;
+    assert_int_equal(memory_reads(&r.srv), CORE_READS);
+    r.srv.memory.output = 100;
+    r.srv.out_bytes += 100;
+    assert_int_equal(memory_reads(&r.srv), 4);
+    r.srv.out_bytes++;
+    assert_int_equal(memory_reads(&r.srv), 2);
+    use(BUDGET / 100 * 95 + 1);
+    assert_int_equal(memory_reads(&r.srv), 0);
+    r.srv.out_bytes -= 101;
+    use(BUDGET / 100 * 95 + 1);
+    assert_int_equal(memory_reads(&r.srv), 4); /* others use it */
+}
+
+static void send_bytes(int fd, const void *p, size_t n)
+{
+    assert_int_equal(send(fd, p, n, MSG_NOSIGNAL), (ssize_t)n);
+    turn();
+    turn();
+}
+
+/* Room for one large request, which one began and leaves lying; another waits for it. */
+static void a_large_request_that_rests_is_ended(void **state)
+{
+    static char bytes[30000];
+    struct sockaddr_storage unix_peer = {.ss_family = AF_UNIX};
+    struct conn *first = r.c, *second;
+    const uint8_t head[] = {0, 16, 0, 0}; /* 1 MiB */
+    int fds[2], first_peer = r.peer;
+
+    (void)state;
+    say_hello();
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    second = r.c = conn_open(&r.srv, fds[0], &unix_peer);
+    r.peer = fds[1];
+    say_hello();
+    r.srv.memory.input = 70000;
+    send_bytes(first_peer, head, sizeof head);
+    send_bytes(first_peer, bytes, sizeof bytes);
+    assert_non_null(first->big);
+    send_bytes(r.peer, head, sizeof head);
+    send_bytes(r.peer, bytes, sizeof bytes);
+    assert_true(second->hungry);
+    conn_unjam(&r.srv, in_ms(1500));
+    assert_int_equal(r.srv.n_conns, 2);
+    r.srv.big_freed_mono_ns = in_ms(2400); /* small ones come and go */
+    conn_unjam(&r.srv, in_ms(2500));
+    assert_int_equal(r.srv.n_conns, 1);
+    turn();
+    assert_false(second->hungry);
+    assert_non_null(second->big);
+    close(first_peer);
 }
 
 static void four_kib_wait_before_hello(void **state)
@@ -342,10 +486,15 @@ int main(void)
         TEST(classes_have_a_quarter),
         TEST(the_machine_sets_the_budget),
         TEST(producers_wait_from_eighty_percent),
+        TEST(some_produce_goes_on_whatever_is_used),
         TEST(nobody_new_from_ninety_five_percent),
         TEST(half_a_request_is_left_only_while_there_is_room),
         TEST(who_takes_nothing_is_left_in_peace_while_there_is_room),
         TEST(who_takes_nothing_has_five_seconds_when_there_is_none),
+        TEST(who_takes_next_to_nothing_takes_nothing),
+        TEST(requests_have_a_quarter_and_shares),
+        TEST(reads_are_few_when_nobody_takes_them),
+        TEST(a_large_request_that_rests_is_ended),
         TEST(four_kib_wait_before_hello),
         TEST(what_is_counted_goes_away_with_its_connection),
         TEST(memory_goes_back_after_a_flood),
