@@ -90,8 +90,8 @@ bool rocks_copy_has(const char *name);
 
 /*
  * Before an open: a log in which a record comes again is replaced by a copy in which that record is
- * damaged (RocksDB would abort). Files themselves are never changed: links to them stay as they are.
- * WERR_IO, WERR_STORAGE_FULL.
+ * damaged (RocksDB would abort). Files themselves are never changed: links to them stay as they
+ * are. WERR_IO, WERR_STORAGE_FULL.
  */
 enum werr rocks_hide_repeats(const char *dir, struct werror *e) WEIR_NODISCARD;
 
