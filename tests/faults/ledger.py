@@ -23,8 +23,8 @@ def guarded(text):
 
 
 class Ledger:
-    def __init__(self, path, plan, write):
-        self.path, self.plan, self.write = path, plan, write
+    def __init__(self, path, plan):
+        self.path, self.plan, self.write = path, plan, False
         self.old = self.read()
         self.new = {}
 
@@ -39,14 +39,16 @@ class Ledger:
         """Cycles without a finding that the full plan has behind it."""
         return sum(int(r["cycles"]) for r in self.old if r["cell"] == cell and r["plan"] == "full")
 
-    def add(self, cell, seed, cycles, result, seconds):
+    def add(self, cell, seed, result, seconds):
+        """Cycles and messages count when the run was clean: nobody would trust the others."""
         if result.code == 3:
             return  # not run
         r = self.new.setdefault(cell, dict.fromkeys(COLUMNS, 0) | {"first_seed": seed})
+        clean = result.code == 0
         r["runs"] += 1
-        r["cycles"] += cycles if result.code != 2 else 0
-        r["acked"] += result.figures.get("ok", 0)
-        r["unknown"] += result.figures.get("unknown", 0)
+        r["cycles"] += result.cycles if clean else 0
+        r["acked"] += result.figures.get("ok", 0) if clean else 0
+        r["unknown"] += result.figures.get("unknown", 0) if clean else 0
         r["violations"] += result.code == 1
         r["invalid"] += result.code == 2
         r["last_seed"] = seed

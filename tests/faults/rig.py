@@ -32,9 +32,10 @@ class Cell:
     name = fault = guards = ""
     quick, full, per_run = 3, 100, 20
     needs_faults = ()    # names that must have fired three times in each run
+    counts = None        # the fault that makes a cycle one; None: each cycle has one by itself
     needs_build = None   # "killpoints": a build with that option
     power = False        # the server runs under the power-loss injector
-    may_exit = False     # the fault may end the server; the cell starts it again
+    may_exit = ()        # exit codes with which the fault may end the server
     acks = None          # fewer acknowledgements than the plan wants per run; say why beside it
     min_ok_percent = 50
     load = {}            # arguments of Rig.usual_load; None = the cell starts its own clients
@@ -106,7 +107,7 @@ class Client:
             self.process.send_signal(sig)
 
     def kill(self):
-        self.killed = True
+        self.killed = self.killed or self.alive()  # one that has crashed before is still a finding
         self.signal(signal.SIGKILL)
         self.process.wait()
 
@@ -141,7 +142,8 @@ class Rig:
         shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.hist_dir = tempfile.mkdtemp(prefix="weir-hist-", dir=shm)
         if os.stat(self.hist_dir).st_dev == os.stat(self.top).st_dev:
-            raise Broken(f"histories in {self.hist_dir} would lie on the broker's file system")
+            self.discard()
+            raise Unfit(f"histories in {self.hist_dir} would lie on the broker's file system")
         self.history = History(os.path.join(self.hist_dir, "director.hist"), self.run_id)
         self.log_path = os.path.join(self.top, "server.log")
         self.log = open(self.log_path, "ab", buffering=0)
@@ -169,6 +171,7 @@ class Rig:
         """Starts the server on the run's port and data. Returns seconds until it served, or None when
         it ended before (a violation unless expect is False). The options hold for later starts by
         restart()."""
+        self.look_at_end()
         self.start_options = {"env": env, "preload": preload, "args": args, "prefix": prefix,
                               "bin_dir": bin_dir}
         e = {k: v for k, v in os.environ.items() if k != "WEIR_URL"}
@@ -196,6 +199,8 @@ class Rig:
         if took is None and expect:
             self.violate(f"the server did not start (exit {self.server.poll()}): {self.log_tail()}")
             raise Broken("no server")
+        if took is None:
+            self.down_on_purpose = True  # whoever expects it judges it
         if took is not None:
             self.history.add(START, extra=int(took * 1000))
         return took
@@ -215,20 +220,37 @@ class Rig:
     def restart(self, **more):
         return self.start(**{**self.start_options, **more})
 
-    def kill(self, name="kill"):
-        """kill -9."""
+    def look_at_end(self):
+        """A server that nobody ended and that has ended is a finding, whatever the next start shows."""
+        if self.server and self.server.poll() is not None and not self.down_on_purpose:
+            self.judge_end(self.server.returncode)
+        if not self.running():
+            self.down_on_purpose = True
+
+    def judge_end(self, code):
+        self.expect(code == -signal.SIGKILL or code in self.cell.may_exit,
+                    f"the server ended by itself: exit {code}: {self.log_tail()}")
+
+    def slay(self):
+        """kill -9. False when there was nothing to kill."""
+        self.look_at_end()
+        if not self.running():
+            return False
         self.down_on_purpose = True
         self.server.kill()
-        self.server.wait()
-        self.fault(name)
+        self.judge_end(self.server.wait())
+        return self.server.returncode == -signal.SIGKILL
+
+    def kill(self, name="kill"):
+        """kill -9."""
+        if self.slay():
+            self.fault(name)
 
     def power_cut(self, data=None, names=None):
         """kill -9, then takes away what was not synced."""
         data = data or self.rnd.choice(["truncate", "prefix", "garble", "zero"])
         names = names or self.rnd.choice(["keep", "undo", "strict", "random"])
-        self.down_on_purpose = True
-        self.server.kill()
-        self.server.wait()
+        self.slay()
         subprocess.run([self.bin("powerloss-apply"), "--dir", self.dir, "--state", self.state, "--data", data,
                         "--names", names, "--seed", str(self.rnd.getrandbits(31))], check=True,
                        stdout=self.log, stderr=self.log)
@@ -238,6 +260,7 @@ class Rig:
 
     def term(self, timeout=30):
         """SIGTERM. Returns (exit code, or None when it had to be killed; seconds)."""
+        self.look_at_end()
         self.down_on_purpose = True
         began = time.monotonic()
         self.server.send_signal(signal.SIGTERM)
@@ -381,6 +404,7 @@ class Rig:
     def finish(self):
         """Heals, probes, drains, stops the clients, reads everything twice."""
         self.heal()
+        self.look_at_end()
         if not self.running():
             self.restart()
         self.via(f"weir://127.0.0.1:{self.port}")
@@ -389,6 +413,7 @@ class Rig:
         self.end_clients(["produce"])
         self.drain()
         self.end_clients(["member", "worker", "read", "observe"])
+        self.forget()
         final = self.client("final")
         self.expect(final.wait(600) == 0, f"the final read failed: {self.client_log(final)}")
         if self.server.poll() is not None:
@@ -400,6 +425,15 @@ class Rig:
         with open(self.log_path, "rb") as f:
             found = SANITIZER.search(f.read())
         self.expect(not found, "a sanitizer spoke, see server.log")
+
+    def forget(self):
+        """A new process: the final read shows what the disk has, not what the broker remembers."""
+        if self.rnd.random() < .5:
+            self.kill("kill_last")
+        else:
+            code, _ = self.term()
+            self.expect(code == 0, f"SIGTERM: exit {code}: {self.log_tail()}")
+        self.restart()
 
     def fsck(self):
         """The store keeps the rules of its own format."""

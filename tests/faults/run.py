@@ -6,7 +6,8 @@ run.py --bin-dir DIR --replay CELL:SEED:CYCLES     the same decisions again
 run.py --list                                      what there is
 run.py --totals                                    what the ledger adds up to
 
-Exit code: 0 clean, 1 a promise was broken, 2 too little happened to say (or no run was possible).
+Exit code: 0 clean, 1 a promise was broken, 2 too little happened to say: a run was invalid, a cell of the plan
+was not reached without --minutes, or not one cell could be run.
 The full plan goes on where the ledger says it stopped; --minutes bounds one sitting.
 """
 import argparse
@@ -22,12 +23,14 @@ import time
 import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, HERE)
 import rig as rigs  # noqa: E402
 from ledger import Ledger  # noqa: E402
 
-CLEAN, VIOLATION, INVALID, UNFIT = 0, 1, 2, 3
-WORDS = {CLEAN: "clean", VIOLATION: "VIOLATION", INVALID: "INVALID", UNFIT: "NOT RUN"}
+CLEAN, VIOLATION, INVALID, UNFIT, NOT_REACHED = 0, 1, 2, 3, 4
+WORDS = {CLEAN: "clean", VIOLATION: "VIOLATION", INVALID: "INVALID", UNFIT: "NOT RUN", NOT_REACHED: "not reached"}
+LEAST = 3  # a fault that fired less often proves nothing
 
 
 def load_cells():
@@ -44,7 +47,20 @@ class Result:
 
 
 def one_run(cell, seed, cycles, options):
-    """One broker's life under one seed, and the verdict."""
+    """One broker's life under one seed, and the verdict. Whatever goes wrong around it makes it invalid."""
+    try:
+        return life(cell, seed, cycles, options)
+    except rigs.Unfit as e:
+        return unfit(options, e)
+    except Exception:  # noqa: BLE001
+        return Result(INVALID, 0, {"faults": {}}, f"invalid: {traceback.format_exc()}")
+
+
+def unfit(options, why):
+    return Result(INVALID if options.plan == "full" else UNFIT, 0, {"faults": {}}, f"not run: {why}\n")
+
+
+def life(cell, seed, cycles, options):
     cell = cell()
     server_dir = options.builds[cell.needs_build] if cell.needs_build else options.server_dir or options.bin_dir
     rig = rigs.Rig(cell, seed, options.bin_dir, options.data_dir, options.plan, server_dir)
@@ -61,7 +77,7 @@ def one_run(cell, seed, cycles, options):
     except rigs.Unfit as e:
         rig.close()
         rig.discard()
-        return Result(INVALID if options.plan == "full" else UNFIT, 0, {"faults": {}}, f"not run: {e}\n")
+        return unfit(options, e)
     except (rigs.Broken, OSError, subprocess.SubprocessError) as e:
         trouble = f"{type(e).__name__}: {e}"
     except Exception:  # noqa: BLE001 - a cell that fails makes its run invalid, not the plan
@@ -69,8 +85,15 @@ def one_run(cell, seed, cycles, options):
     finally:
         rig.close()
     code, text, figures = rig.check(options.plan) if rig.topics else (CLEAN, "", {})
+    reasons = [f"fault {n} fired {rig.faults.get(n, 0)} times, not {LEAST}" for n in cell.needs_faults
+               if rig.faults.get(n, 0) < LEAST]
+    if code not in (CLEAN, VIOLATION, INVALID):
+        reasons.append(f"weir-check ended with {code}")
     if trouble:
-        code, text = max(code, INVALID) if code != VIOLATION else code, text + trouble + "\n"
+        reasons.append(trouble)
+    if reasons:
+        code = VIOLATION if code == VIOLATION else INVALID
+        text += "".join(f"invalid: {r}\n" for r in reasons)
     if rig.violations:
         code, text = VIOLATION, text + "".join(f"violation: {v}\n" for v in rig.violations)
     kept = None
@@ -78,6 +101,8 @@ def one_run(cell, seed, cycles, options):
         kept = rig.keep(options.keep_dir)
     else:
         rig.discard()
+    if cell.counts:  # a cycle in which nothing fired is none
+        cycles = min(cycles, rig.faults.get(cell.counts, 0))
     return Result(code, cycles, figures | {"faults": rig.faults}, text, kept)
 
 
@@ -93,7 +118,7 @@ class Sitting:
         self.left = {name: n for name, n in wanted.items() if n > 0}
         self.turn = collections.deque(self.left)
         self.runs = dict.fromkeys(self.left, 0)
-        self.codes = dict.fromkeys(self.left, CLEAN)
+        self.codes = dict.fromkeys(self.left, NOT_REACHED)
         self.deadline = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
         self.lock = threading.Lock()
 
@@ -106,12 +131,14 @@ class Sitting:
                 seed = self.options.first_seed + self.runs[name]
                 self.runs[name] += 1
             cell = self.cells[name]
-            n = min(cell.per_run, self.left[name]) if self.options.plan == "full" else self.left[name]
+            n = self.left[name]
+            if self.options.plan == "full":  # a rest of one or two would be too little to say anything
+                n = min(cell.per_run, n) if self.options.cycles else cell.per_run
             began = time.monotonic()
             r = one_run(cell, seed, n, self.options)
             with self.lock:
                 self.tell(name, seed, n, r, time.monotonic() - began)
-                self.left[name] -= n
+                self.left[name] -= r.cycles if r.code == CLEAN and self.options.plan == "full" else n
                 if self.left[name] > 0 and (r.code == CLEAN or self.options.go_on):
                     self.turn.append(name)
 
@@ -119,12 +146,13 @@ class Sitting:
         faults = " ".join(f"{k}={v}" for k, v in sorted(r.figures["faults"].items()))
         say(f"{name:18} seed {seed}  cycles {cycles:4}  acked {r.figures.get('ok', 0):8}  {faults}  {took:6.1f} s  "
             f"{WORDS[r.code]}")
-        self.ledger.add(name, seed, cycles, r, took)
-        if r.code != CLEAN:
+        self.ledger.add(name, seed, r, took)
+        if r.code == CLEAN:
+            self.codes[name] = CLEAN if self.codes[name] == NOT_REACHED else self.codes[name]
+        else:
             say(r.text)
             if r.kept:
-                say(f"kept: {r.kept}\nagain: run.py --bin-dir {self.options.bin_dir} --plan {self.options.plan} "
-                f"--replay {name}:{seed}:{cycles}")
+                say(f"kept: {r.kept}\nagain: {self.options.again} --replay {name}:{seed}:{cycles}")
             self.codes[name] = VIOLATION if VIOLATION in (self.codes[name], r.code) else r.code
 
     def run(self, jobs):
@@ -133,7 +161,8 @@ class Sitting:
             w.start()
         for w in workers:
             w.join()
-        return self.codes
+        late = NOT_REACHED if self.options.minutes else INVALID
+        return {name: late if code == NOT_REACHED else code for name, code in self.codes.items()}
 
 
 def parse():
@@ -158,9 +187,49 @@ def parse():
     p.add_argument("--totals", action="store_true")
     o = p.parse_args()
     o.builds = dict(b.split("=", 1) for b in o.build)
+    again = [("--bin-dir", o.bin_dir), ("--server-dir", o.server_dir), *(("--build", b) for b in o.build), ("--plan", o.plan)]
+    o.again = " ".join(["run.py", *(word for pair in again if pair[1] for word in pair)])
     first = o.seed if o.seed is not None else secrets.randbelow(1 << 31)
     o.first_seed = first
     return o
+
+
+def stop(text):
+    say(f"run.py: {text}")
+    sys.exit(INVALID)
+
+
+def build_trouble(bin_dir):
+    """Why what this build shows cannot count for this source; None when it can."""
+    build = os.path.dirname(os.path.abspath(bin_dir))
+    try:
+        with open(os.path.join(build, "CMakeCache.txt"), encoding="utf-8") as f:
+            cache = dict(line.rstrip("\n").split("=", 1) for line in f if "=" in line and line[0] not in "#/")
+    except OSError:
+        return f"{bin_dir} is not of a build of this source"
+    if os.path.realpath(cache.get("CMAKE_HOME_DIRECTORY:INTERNAL", "")) != os.path.realpath(ROOT):
+        return f"{bin_dir} is a build of another source"
+    if cache.get("WEIR_BUG:STRING"):
+        return f"{bin_dir} is broken on purpose: {cache['WEIR_BUG:STRING']}"
+    r = subprocess.run(["ninja", "-C", build, "-n", "weir-server"], capture_output=True, text=True, check=False)
+    return None if "no work to do" in r.stdout else f"{bin_dir} is not built from the source as it is"
+
+
+def counts_for_the_ledger(options):
+    """Only what the present source does may be added up."""
+    if options.server_dir:
+        return False
+    for bin_dir in [options.bin_dir, *(d for name, d in options.builds.items() if name != "old")]:
+        why = build_trouble(bin_dir)
+        if why:
+            stop(f"{why}: build it, or say --no-ledger")
+    return True
+
+
+def exit_code(codes):
+    if VIOLATION in codes.values():
+        return VIOLATION
+    return INVALID if INVALID in codes.values() or (codes and CLEAN not in codes.values()) else CLEAN
 
 
 def main():
@@ -170,22 +239,27 @@ def main():
         for c in cells.values():
             say(f"{c.name:18} {c.fault:5} {c.guards:16} quick {c.quick:5}  full {c.full:7}")
         return CLEAN
-    ledger = Ledger(options.ledger, options.plan, write=options.plan == "full" and not options.no_ledger)
+    ledger = Ledger(options.ledger, options.plan)
     if options.totals:
         say(ledger.table(cells))
         say(ledger.guarantees(cells))
         return CLEAN
     if not options.bin_dir:
-        sys.exit("run.py: --bin-dir is needed")
+        stop("--bin-dir is needed")
     if options.replay:
-        name, seed, cycles = options.replay.split(":")
+        name, seed, cycles = (options.replay + "::").split(":")[:3]
+        if name not in cells or not (seed + cycles).isdigit():
+            stop(f"nothing to replay: {options.replay}")
+        if cells[name].needs_build and cells[name].needs_build not in options.builds:
+            stop(f"{name} needs --build {cells[name].needs_build}=DIR")
         r = one_run(cells[name], int(seed), int(cycles), options)
         say(r.text, WORDS[r.code], r.kept or "")
-        return r.code
+        return INVALID if r.code == UNFIT else r.code
     chosen = options.cells.split(",") if options.cells else list(cells)
     unknown = [c for c in chosen if c not in cells]
     if unknown:
-        sys.exit(f"run.py: no such cell: {', '.join(unknown)}")
+        stop(f"no such cell: {', '.join(unknown)}")
+    ledger.write = options.plan == "full" and not options.no_ledger and counts_for_the_ledger(options)
     say(f"plan {options.plan}, seed {options.first_seed}")
     wanted, codes = {}, {}
     for name in chosen:
@@ -200,7 +274,7 @@ def main():
     ledger.write_rows()
     bad = [f"{n}: {WORDS[c]}" for n, c in codes.items() if c != CLEAN]
     say(f"{len(codes) - len(bad)} of {len(codes)} cells clean" + ("; " + ", ".join(bad) if bad else ""))
-    return VIOLATION if VIOLATION in codes.values() else INVALID if INVALID in codes.values() else CLEAN
+    return exit_code(codes)
 
 
 if __name__ == "__main__":

@@ -262,15 +262,16 @@ class Corrupt(Cell):
     name, fault, guards = "corrupt", "F5", "G2 G4 G8 G11"
     quick, full, per_run = 30, 2000, 250
     load = None  # a store and many damaged copies: no clients
+    needs_faults = ("corrupt",)
 
     def run(self, rig, cycles):
         # in memory when there is one: what a disk does is not the question here
-        c = Campaign(rig.bin_dir, rig.seed, rig.hist_dir)
+        c = Campaign(rig.server_dir, rig.seed, rig.hist_dir)
         for i in range(cycles):
             t, v = c.trial(i)
             for text in v.wrong:
                 rig.violate(f"{t.text} of {t.image.ending}: {text}\n  again: tests/faults/cells/corrupt.py "
-                            f"{rig.bin_dir} --seed {rig.seed} --only {i}; damaged copy: hist/case-{i}.damaged")
+                            f"{rig.server_dir} --seed {rig.seed} --only {i}; damaged copy: hist/case-{i}.damaged")
             rig.fault("corrupt")
         print(c.table(), flush=True)
 

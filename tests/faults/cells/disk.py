@@ -4,6 +4,7 @@ The broker's data lies on an ext4 image of its own (lib/smalldisk.py); clients' 
 images cannot be mounted the runs are invalid.
 """
 import os
+import signal
 import sys
 import time
 
@@ -70,7 +71,7 @@ class DiskFull(Cell):
     """Filled by a foreign file, by producing, without inodes, full at a start; then freed."""
     name, fault, guards = "disk_full", "F4", "G1-G5 G8 G9"
     quick, full, per_run = 3, 100, 10
-    needs_faults = ()  # three kinds, of which the quick plan sees one each: counted below
+    needs_faults = ("full",)
     load = None
     min_ok_percent = 10  # most of the time there is no room
     acks = 1000          # same reason
@@ -123,6 +124,7 @@ class DiskFull(Cell):
         else:
             leave = 0 if kind in ("foreign", "start") else soft + rig.rnd.randrange(1, 6) * MIB
             disk.fill(leave)
+        rig.fault("full")
         rig.fault(f"full_{kind}")
         answer, n = 0, 0
         until = time.monotonic() + 20
@@ -162,10 +164,10 @@ class ReadOnly(Cell):
     on; after fsck all is there."""
     name, fault, guards = "read_only", "F4b", "G1-G5 G8"
     quick, full, per_run = 3, 50, 10
-    needs_faults = ()  # abort and shutdown, in turns
+    needs_faults = ("taken",)  # by an abort and by a shutdown, in turns
     acks = 3000        # most of the time it is down
     load = None
-    may_exit = True
+    may_exit = (70, 74, -signal.SIGABRT)
 
     def run(self, rig, cycles):
         disk = small_disk(rig, mib=256, inodes=4096)
@@ -177,13 +179,13 @@ class ReadOnly(Cell):
             if i > 0:
                 probe.connect()
             rig.pause(0.3, 2.0)
-            rig.down_on_purpose = True
             if i % 2 == 0:
                 disk.abort(rig.server)
                 rig.fault("abort")
             else:
                 disk.shutdown()
                 rig.fault("shutdown")
+            rig.fault("taken")
             self.until_stopped(rig, probe)
             if rig.running():
                 rig.kill()

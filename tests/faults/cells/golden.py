@@ -3,6 +3,7 @@ again; in the end everything documented beside it is there. See golden/.
 """
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 
@@ -36,13 +37,15 @@ class Golden(Cell):
 
     @staticmethod
     def die_in_start(rig, seconds):
-        server = subprocess.Popen([rig.bin("weir-server"), "--data", rig.dir, "--listen", "127.0.0.1:0",
+        server = subprocess.Popen([os.path.join(rig.server_dir, "weir-server"), "--data", rig.dir, "--listen", "127.0.0.1:0",
                                    "--http=", *OPTIONS], stdout=rig.log, stderr=rig.log)
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(seconds)
         server.kill()
-        server.wait()
-        rig.fault("kill_start")
+        code = server.wait()
+        rig.expect(code == -signal.SIGKILL, f"a start on a golden store ended with {code}: {rig.log_tail()}")
+        if code == -signal.SIGKILL:
+            rig.fault("kill_start")
 
 
 CELLS = [Golden]

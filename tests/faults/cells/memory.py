@@ -76,6 +76,8 @@ class Allocations(Cell):
     min_ok_percent = 20  # ... and one producer gives up soon
 
     CODES = (STORAGE, IO, -signal.SIGABRT)
+    may_exit = (*CODES, -signal.SIGSEGV)
+    counts = "alloc"
 
     def run(self, rig, cycles):
         rig.start(args=SMALL)
@@ -192,6 +194,8 @@ class Cgroup:
 class MemoryLimit(Cell):
     """Address space that ends (prlimit), and the kernel that kills (cgroup), both under load."""
     name, fault, guards = "memory_limit", "F3b", "G1-G5 G8"
+    may_exit = Allocations.CODES
+    counts = "memory"
     quick, full, per_run = 4, 100, 20
     needs_faults = ("memory",)
     load = None
@@ -258,7 +262,7 @@ class Descriptors(Cell):
 
     def run(self, rig, cycles):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096 if hard < 0 else min(hard, 4096), hard))
         at_start = rig.rnd.choice([128, 256, 512, 1024])
         rig.start(prefix=["prlimit", f"--nofile={at_start}:{hard}"])
         rig.topic(partitions=4)

@@ -36,6 +36,12 @@ class Net:
             os.close(self.home)
             raise Unfit(f"no network namespaces here: {os.strerror(ctypes.get_errno())}")
         rig.clients.append(self)
+        try:
+            self.make()
+        except (Broken, OSError) as e:  # no ip, no veth, no /run/netns
+            raise Unfit(f"no network namespaces here: {e}") from e
+
+    def make(self):
         ip("link", "set", "lo", "up")
         for name, link, mine, theirs in ((self.clients, "vc", HERE, CLIENTS), (self.victims, "vv", HERE_TOO, VICTIMS)):
             ip("netns", "add", name)

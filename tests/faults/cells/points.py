@@ -158,6 +158,7 @@ class DrainKill(Cell):
     name, fault, guards = "drain_kill", "F1b", "G14 G1-G5 G8"
     quick, full, per_run = 6, 300, 20
     needs_faults = ("kill_in_drain",)
+    counts = "kill_in_drain"
 
     def run(self, rig, cycles):
         done = 0

@@ -16,6 +16,7 @@ from asker import GONE, Asker  # noqa: E402
 import shims  # noqa: E402
 
 STORAGE, IO = 70, 74
+CODES = (STORAGE, IO, -signal.SIGABRT)
 SERVE_S = 10  # a server that went on serves (again) within this time, once nothing fails any more
 END_S = 8     # one whose log failed has ended within this time
 MEMORY = ("--memory", "16M", "--min-free", "1M")  # buckets of 4 MiB: files come and go often
@@ -66,8 +67,7 @@ def judge_end(rig, case, what):
     """The exit code of a server that ended by itself."""
     code = rig.server.wait(END_S)
     rig.down_on_purpose = True
-    rig.expect(code in (STORAGE, IO, -signal.SIGABRT),
-               f"{case}: {what} ended with {code}: {rig.log_tail()}")
+    rig.expect(code in CODES, f"{case}: {what} ended with {code}: {rig.log_tail()}")
 
 
 def plain_start(rig):
@@ -99,6 +99,8 @@ class Calls(Cell):
     load = None
     acks = 4000  # most of the time the server is being started
     min_ok_percent = 20  # ... and one producer gives up soon
+    counts = "call"
+    may_exit = CODES
 
     def run(self, rig, cycles):
         asker = begin(rig)
@@ -127,6 +129,7 @@ class Calls(Cell):
         case.control.arm(k)
         self.under_load(rig, case, asker, fired)
         if case.control.fired == fired:
+            rig.expect(rig.running(), f"{case}: the server ended before anything failed: {rig.log_tail()}")
             return
         rig.fault("call")
         rig.fault(f"{case.call}_{case.error}")
@@ -164,6 +167,8 @@ class CallsAtStart(Cell):
     needs_faults = ("call",)
     load = None
     acks = 500  # the server is being started all the time
+    counts = "call"
+    may_exit = CODES
     min_ok_percent = 20  # ... and one producer gives up soon
 
     def run(self, rig, cycles):

@@ -9,7 +9,7 @@ of versions.
 import os
 import subprocess
 
-from rig import Cell
+from rig import Cell, Unfit
 
 
 class Upgrade(Cell):
@@ -22,7 +22,7 @@ class Upgrade(Cell):
     DRAIN_S = 10
 
     def old_bin_dir(self, rig):
-        return getattr(rig, "builds", {}).get("old") or os.environ.get("WEIR_OLD_BIN_DIR") or rig.bin_dir
+        return getattr(rig, "builds", {}).get("old") or os.environ.get("WEIR_OLD_BIN_DIR")
 
     @staticmethod
     def prefix(bin_dir):
@@ -33,7 +33,10 @@ class Upgrade(Cell):
         return ["sh", "-c", 'for a do shift; [ "$a" = --http= ] || set -- "$@" "$a"; done; exec "$@"', "sh"]
 
     def run(self, rig, cycles):
-        old, new = self.old_bin_dir(rig), rig.bin_dir
+        old, new = self.old_bin_dir(rig), rig.server_dir
+        if not old and rig.plan == "full":
+            raise Unfit("needs --build old=DIR: one build both ways is no upgrade")
+        old = old or new
         prefix = {d: self.prefix(d) for d in (old, new)}
         rig.start(bin_dir=old, prefix=prefix[old])
         rig.topic()

@@ -11,12 +11,13 @@ import os
 import signal
 import struct
 import subprocess
+import threading
 import time
 
 CLONE_NEWNS = 0x00020000
 FS_IOC_SHUTDOWN = 0x8004587d
 MIB = 1 << 20
-_own_namespace = False
+_own = threading.local()  # a mount namespace is a thread's, and that of the processes it starts
 
 
 class NotPermitted(Exception):
@@ -24,7 +25,10 @@ class NotPermitted(Exception):
 
 
 def run(*argv):
-    r = subprocess.run(argv, capture_output=True, check=False)
+    try:
+        r = subprocess.run(argv, capture_output=True, check=False)
+    except FileNotFoundError:
+        return 127, "no such program"
     return r.returncode, (r.stdout + r.stderr).decode(errors="replace").strip()
 
 
@@ -35,15 +39,14 @@ def need(*argv):
 
 
 def own_namespace():
-    """From now on mounts of this process and its children are theirs alone."""
-    global _own_namespace
-    if _own_namespace:
+    """From now on mounts of this thread and of the processes it starts are theirs alone."""
+    if getattr(_own, "done", False):
         return
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS) != 0:
         raise NotPermitted(f"a mount namespace: {os.strerror(ctypes.get_errno())}")
     need("mount", "--make-rprivate", "/")
-    _own_namespace = True
+    _own.done = True
 
 
 def stopped(pid):
