@@ -278,4 +278,8 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Exception:  # noqa: BLE001 - Python would exit with 1, which says that a promise was broken
+        traceback.print_exc()
+        sys.exit(INVALID)
