@@ -35,7 +35,7 @@ TABLES = {
     "connections": ("Idle connections", "bytes_per_connection", False,
                     ("connections", "rate", "p99_alone_us", "ack.p99_us", "p99_ratio")),
     "backlog": ("A large backlog: memory, and ready again", "ready_s", False,
-                ("messages", "stored_bytes", "idle_rss", "server_rss", "server_peak", "acked_s", "stop_s")),
+                ("rate", "messages", "stored_bytes", "idle_rss", "server_rss", "server_peak", "acked_s", "stop_s")),
     "peak": ("A peak: three times the drain rate", "rate", True,
              ("refused", "ack.p999_us", "quiet_p999_us", "p999_ratio", "server_peak")),
 }
@@ -122,18 +122,20 @@ def table(results, name):
         used = [c for c in columns if any(get(r, c) is not None for rows in peers.values() for r in rows)]
         if not lines:
             lines += [f"### {title}", ""]
-        lines += [f"**{variant}**", "",
-                  "| peer | acknowledges | n | " + heading(key) + " | weir is better by | "
-                  + " | ".join(heading(c) for c in used) + " |",
-                  "|---|---|---|" + "---|" * (len(used) + 2)]
+        main = [key] if any(get(r, key) is not None for rows in peers.values() for r in rows) else []
+        titles = [heading(key), "weir is better by"] if main else []
+        titles += [heading(c) for c in used]
+        lines += [f"**{variant}**", "", "| peer | acknowledges | runs | " + " | ".join(titles) + " |",
+                  "|---|---|---|" + "---|" * len(titles)]
         order = [p for p in results["peers"] if p in peers]
         for peer in order:
             rows = peers[peer]
             cells = []
-            for c in (key, *used):
+            for c in (*main, *used):
                 cells.append(spread(c, [v for v in (get(r, c) for r in rows) if v is not None]))
             ratio = ratios(rows, peers.get("weir", []), key, more) if peer != "weir" else []
-            cells.insert(1, spread("", ratio) if ratio else "-")
+            if main:
+                cells.insert(1, spread("", ratio) if ratio else "-")
             lines.append(f"| {peer} | {results['peers'][peer]['durability']} | {len(rows)} | " + " | ".join(cells) + " |")
         lines.append("")
     return lines
@@ -141,8 +143,8 @@ def table(results, name):
 
 def method(results):
     m, d = results["machine"], results["disk"]
-    lines = [f"Measured {results['when']}, weir {results['weir']}, set `{results['set']}`, scale {results['scale']}, "
-             f"{results['reps']} repetitions, {results.get('took_s', 0)} s in all.", "",
+    lines = [f"Measured {results['when']}, weir {results['weir']}, set `{results['set']}`, "
+             f"{results.get('took_s', 0)} s in all.", "",
              f"Machine: {m['cpus']} CPUs ({m['cpu']}), {m['memory_mb']} MB, Linux {m['kernel']}, data on "
              f"{results['disk_is']}; load average before {m['load_before']:.2f}, after {m.get('load_after', 0):.2f}. "
              "Servers and load generator share the CPUs.", ""]

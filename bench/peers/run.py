@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Runs weir and its peers side by side and writes what they did as JSON and as a Markdown table.
 
-  run.py --bin build/release/bin                          every workload on every peer that is installed
-  run.py --bin ... --set short                            all rows of the bars, about 25 minutes
-  run.py --bin ... --only produce_100 --peers weir,redis-always --reps 5 --scale 0.1
-  run.py --list                                           workloads, peers, what is missing
+  run.py                        every workload on every peer that is installed: about 11 hours on two CPUs
+  run.py --set short            every row of the bars with the peers that matter for it: about 25 minutes
+  run.py --set raw              weir, the raw log, the TCP sink: about 8 minutes
+  run.py --only produce_100 --peers weir,redis-always --reps 5 --scale 0.1
+  run.py --list                 workloads, peers, what is missing
 
 Peers take turns: repetition 1 of every peer, then repetition 2 starting with the next peer, and so on, so that a slow
 minute of the machine hits all of them. Each run has a server of its own on an empty directory; nothing else of ours
@@ -30,31 +31,44 @@ import workloads
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 LOAD_LIMIT_S = 1200
+DEFAULTS = "redis-everysec nats rabbitmq-stream kafka rocketmq"  # peers as they come, or as they are mostly run
+SYNCING = "redis-always nats-sync rabbitmq-quorum"               # the faster ones of those that sync
+ONCE = {"connections": 2, "backlog": 1, "peak": 1}               # long, and the same every time
+# name: rows of (workload, repetitions, scale, peers or "" for all)
 SETS = {
-    # name: (workloads, repetitions, scale, peers)
-    "full": (list(workloads.ALL), 5, 1.0, None),
-    "short": (["produce_100", "produce_1k", "unbatched", "latency_10k", "consume", "cold", "queue", "connections",
-               "backlog", "peak"], 5, 0.2, None),
-    "raw": (["produce_100", "produce_1k", "unbatched"], 5, 1.0, ["weir", "weir-os", "raw-log", "raw-sink"]),
-    "smoke": (["produce_100", "unbatched", "consume", "queue", "latency_10k"], 1, 0.001, ["weir", "raw-log"]),
+    "full": [(name, ONCE.get(name, 5), 1, "") for name in workloads.ALL],
+    "short": [
+        ("produce_100", 5, 0.4, "weir raw-log redis-always rabbitmq-quorum " + DEFAULTS),
+        ("produce_1k", 5, 0.5, "weir raw-log"),
+        ("unbatched", 5, 0.4, "weir raw-log " + SYNCING),
+        ("latency_10k", 5, 0.4, "weir " + SYNCING),
+        ("consume", 5, 1, "weir"),
+        ("cold", 3, 0.4, "weir"),
+        ("queue", 5, 0.4, "weir redis-always redis-everysec nats"),
+        ("connections", 1, 1, "weir"),
+        ("backlog", 1, 1, "weir"),
+        ("peak", 1, 0.07, "weir"),
+    ],
+    "raw": [(name, 5, 0.4, "weir weir-os raw-log raw-log-os raw-sink")
+            for name in ("produce_100", "produce_1k", "unbatched")],
+    "smoke": [(name, 1, 0.001, "weir raw-log") for name in ("produce_100", "consume", "queue", "latency_10k")],
 }
-# Workloads where a run costs much and says little more when repeated: fewer repetitions in the short set.
-SHORT_REPS = {"peak": 1, "backlog": 1, "connections": 1, "cold": 3}
+DISK_BEFORE = {"produce_1k", "unbatched", "latency_10k"}  # measured before each repetition of these
 
 
 class Bench:
     """What a workload sees of one run: its peer, its sizes, its servers."""
 
-    def __init__(self, env, peer, modes):
-        self.env, self.peer, self.modes = env, peer, modes
+    def __init__(self, env, peer, modes, scale):
+        self.env, self.peer, self.modes, self.scale = env, peer, modes, scale
         self.commands = []
 
     def scaled(self, n, least=1000):
-        return max(int(n * self.env.scale), min(n, least))
+        return max(int(n * self.scale), min(n, least))
 
     def seconds(self, n):
         """A time shrinks with the scale, but not below a second, nor grows."""
-        return max(1, round(n * min(1, self.env.scale)))
+        return max(1, round(n * min(1, self.scale)))
 
     def records(self, name):
         return os.path.join(ROOT, "tests", "data", name + ".jsonl.zst")
@@ -186,14 +200,14 @@ def choose_peers(env, wanted, modes):
     return chosen, missing
 
 
-def one_run(env, name, peer, modes, rep, results):
+def one_run(env, name, peer, modes, rep, scale, results):
     """All variants of one workload on one peer, once. A failure is a row, too."""
-    bench = Bench(env, peer, modes[peer.driver])
+    bench = Bench(env, peer, modes[peer.driver], scale)
     start = time.monotonic()
-    base = {"workload": name, "peer": peer.name, "rep": rep, "scale": env.scale}
+    base = {"workload": name, "peer": peer.name, "rep": rep, "scale": scale}
     try:
         for variant, row in workloads.ALL[name](bench):
-            results["runs"].append({**base, "variant": variant, **row})
+            results["runs"].append({**row, **base, "variant": variant})
             print(f"  {peer.name:16} {variant:16} {report.one_line(row)}", flush=True)
     except (RuntimeError, OSError, subprocess.SubprocessError, ValueError, KeyError) as e:
         results["runs"].append({**base, "variant": "", "failed": str(e)})
@@ -214,16 +228,16 @@ def save(env, results):
     os.replace(path + ".new", path)
 
 
-def run_all(env, names, peers, modes, results):
-    for name in names:
-        reps = min(env.reps, SHORT_REPS.get(name, env.reps)) if env.set == "short" else env.reps
+def run_all(env, peers, modes, results):
+    for name, reps, scale, wanted in env.plan:
+        mine = [p for p in peers if not wanted or p.name in wanted.split()]
         for rep in range(reps):
-            print(f"{name} {rep + 1}/{reps}", flush=True)
-            if env.set != "smoke":
+            print(f"{name} {rep + 1}/{reps}, scale {scale:g}", flush=True)
+            if name in DISK_BEFORE and env.set != "smoke":
                 results["disk"].append(disk(env))
-            for i in range(len(peers)):
-                peer = peers[(i + rep) % len(peers)]
-                took = one_run(env, name, peer, modes, rep, results)
+            for i in range(len(mine)):
+                peer = mine[(i + rep) % len(mine)]
+                took = one_run(env, name, peer, modes, rep, scale, results)
                 results["seconds"].setdefault(f"{name} {peer.name}", []).append(round(took, 1))
                 save(env, results)
 
@@ -232,7 +246,7 @@ def parse():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--bin", default=os.path.join(ROOT, "build", "release", "bin"), help="folder of the built programs")
     p.add_argument("--peers-dir", default=os.path.join(ROOT, "build", "peers"), help="where bench/peers/install put them")
-    p.add_argument("--set", choices=SETS, default="full", help="what to run: workloads, repetitions, scale, peers")
+    p.add_argument("--set", choices=SETS, default="full", help="what to run (default full); the options below change it")
     p.add_argument("--only", help="workloads, separated by commas")
     p.add_argument("--peers", help="peers, separated by commas; weir first makes the ratios")
     p.add_argument("--reps", type=int, help="repetitions")
@@ -243,14 +257,17 @@ def parse():
     p.add_argument("--keep", action="store_true", help="leave the data directories")
     p.add_argument("--strict", action="store_true", help="exit 1 when a run failed")
     env = p.parse_args()
-    names, reps, scale, peers = SETS[env.set]
-    env.names = env.only.split(",") if env.only else names
-    env.reps = env.reps or reps
-    env.scale = env.scale or scale
-    env.wanted = env.peers.split(",") if env.peers else peers
-    env.peers = env.peers_dir
-    env.out = env.out or os.path.join(ROOT, "build", "bench-peers")
-    unknown = [n for n in env.names if n not in workloads.ALL]
+    rows = SETS[env.set]
+    if env.only:
+        by_name = {row[0]: row for row in rows}
+        rows = [by_name.get(n, (n, 5, 1, "")) for n in env.only.split(",")]
+    wanted = " ".join(env.peers.split(",")) if env.peers else None
+    env.plan = [(n, env.reps or reps, env.scale or scale, some if wanted is None else wanted)
+                for n, reps, scale, some in rows]
+    env.wanted = set(" ".join(row[3] for row in env.plan).split()) if all(row[3] for row in env.plan) else None
+    env.bin, env.peers, env.dir = (os.path.abspath(x) for x in (env.bin, env.peers_dir, env.dir))
+    env.out = os.path.abspath(env.out or os.path.join(ROOT, "build", "bench-peers"))
+    unknown = [row[0] for row in env.plan if row[0] not in workloads.ALL]
     known = {q.name for q in servers.all_peers(env)}
     unknown += [n for n in env.wanted or [] if n not in known]
     if unknown:
@@ -265,6 +282,8 @@ def main():
     if env.list:
         print("workloads: " + ", ".join(workloads.ALL))
         print("sets:      " + ", ".join(SETS))
+        for row in env.plan:
+            print(f"plan       {row[0]:16} {row[1]} x, scale {row[2]:g}, {row[3] or 'all peers'}")
         for peer in peers:
             print(f"peer       {peer.name:16} acknowledges {peer.durability:12} {peer.version()}")
     for name, why in missing.items():
@@ -274,15 +293,15 @@ def main():
     os.makedirs(env.out, exist_ok=True)
     env.dir = tempfile.mkdtemp(prefix="weir-bench-peers.", dir=env.dir)
     results = {
-        "when": datetime.datetime.now().astimezone().isoformat(timespec="seconds"), "set": env.set, "scale": env.scale,
-        "reps": env.reps, "weir": commit(), "machine": machine(), "disk_is": file_system(env.dir),
+        "when": datetime.datetime.now().astimezone().isoformat(timespec="seconds"), "set": env.set, "plan": env.plan,
+        "weir": commit(), "machine": machine(), "disk_is": file_system(env.dir),
         "peers": {q.name: {"durability": q.durability, "version": q.version(), "partitions": q.partitions,
                            "driver": q.driver, "options": q.more, "settings": q.settings,
                            "window": q.window or "65536"} for q in peers},
         "missing": missing, "commands": {}, "seconds": {}, "disk": [], "runs": []}
     start = time.monotonic()
     try:
-        run_all(env, env.names, peers, modes, results)
+        run_all(env, peers, modes, results)
     finally:
         results["took_s"] = round(time.monotonic() - start)
         results["machine"]["load_after"] = os.getloadavg()[0]

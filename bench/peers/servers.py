@@ -105,6 +105,7 @@ class Peer:
     partitions = 1       # of a topic, unless the workload says
     window = 0           # messages of a connection without an answer, when it does better with fewer than the rest
     latency = ()         # arguments of bench-load latency, where a client does better with them
+    slow_start = False   # seconds: then steps share a server where that changes nothing
     warm_s = 0           # load before anything is measured, for servers that compile while they run
     backlog_gb = 10      # what the backlog workload stores; less where everything is kept in memory
 
@@ -222,6 +223,7 @@ class Nats(Peer):
 
 class Rabbit(Peer):
     """One RabbitMQ node with its own epmd. `driver` says how it is spoken to: amqp (queues) or rmqstream."""
+    slow_start = True
 
     def __init__(self, name, durability, env, driver, **settings):
         super().__init__(name, durability, env, **settings)
@@ -291,7 +293,7 @@ class Beanstalkd(Peer):
 class Java(Peer):
     """A server from Maven artifacts in build/peers/NAME/libs. Gets some load before it is measured, as its code is
     compiled while it runs."""
-    warm_s = 8
+    warm_s, slow_start = 8, True
 
     def libs(self):
         path = os.path.join(self.env.peers, self.driver, "libs")
