@@ -285,7 +285,7 @@ class Memory(Budget):
         are closed when it is too much. All others go on meanwhile."""
         tid = self.w.create("t")
         before = self.resident()
-        half = GREETING + frame(2, PING, []) * 2000 + struct.pack(">I", 16000) + b"x" * 15000
+        half = GREETING + frame(2, PING, []) * 20 + struct.pack(">I", 16000) + b"x" * 15000
         self.deaf(3500, half)
         self.goes_on(tid)
         self.eventually(lambda: self.figures(self.w)[("weir_connections_closed_total", "input_full")] > 0)
