@@ -1,5 +1,7 @@
 /*
- * Redis Streams through hiredis: its buffers and its reader on a socket that does not block.
+ * Redis Streams through hiredis: its formatting and its reader. The socket is ours: the library's
+ * own output buffer moves all that is left at every write, which costs more than the rest with many
+ * commands in flight.
  * Produce: pipelined XADD. Read: XREAD. Log group: XREADGROUP and one XACK for all of a reply.
  * Queue: XREADGROUP and an XACK for each message. Partitions are streams of their own.
  */
@@ -17,16 +19,17 @@ enum {
     READ_COUNT = 1000,
     SPREAD = 256, /* messages in a row to the same partition */
     PREFIX_BYTES = 256,
-    ID_BYTES = 48
+    ID_BYTES = 48,
+    RETRY_MS = 5
 };
+#define LOADING_NS INT64_C(120000000000)
 enum { REPLY_ACK = -1, REPLY_READ = -2, REPLY_OTHER = -3 };
 
 struct conn {
     struct peer_conn base;
-    redisContext *r;
+    struct stream s;
+    redisReader *reader;
     struct stamps expected; /* stamps of XADD, or REPLY_... */
-    unsigned char *command; /* to format one */
-    size_t command_cap;
     uint64_t n_sent;
     /* reading */
     enum peer_mode mode;
@@ -52,38 +55,6 @@ static void stream_name(const struct peer_options *o, unsigned partition, char *
     }
 }
 
-static redisContext *connect_to(const struct peer_options *o, bool block, char *err)
-{
-    char host[128];
-    unsigned port = 0;
-    redisContext *r = NULL;
-
-    if (peer_address(o->address, host, sizeof host, &port) == 0) {
-        r = block ? redisConnect(host, (int)port) : redisConnectNonBlock(host, (int)port);
-    }
-    if (r == NULL || r->err != 0) {
-        snprintf(err, PEER_ERROR_BYTES, "%s: %s", o->address, r != NULL ? r->errstr : "no address");
-    }
-    return r;
-}
-
-static int setup(const struct peer_options *o, char *err)
-{
-    redisContext *r = connect_to(o, true, err);
-    int rc = -1;
-
-    if (r != NULL && r->err == 0) {
-        redisReply *reply = redisCommand(r, "PING");
-        rc = reply != NULL && reply->type == REDIS_REPLY_STATUS ? 0 : -1;
-        if (rc != 0) {
-            snprintf(err, PEER_ERROR_BYTES, "PING: %s", reply != NULL ? reply->str : r->errstr);
-        }
-        freeReplyObject(reply);
-    }
-    redisFree(r);
-    return rc;
-}
-
 static void conn_wait(struct peer_conn *b, int64_t until_ns);
 static int conn_poll(struct peer_conn *b);
 
@@ -99,75 +70,92 @@ static int drain(struct conn *c, unsigned n)
     return c->expected.n <= n && c->base.error[0] == '\0' ? 0 : peer_fail(&c->base, "no answer");
 }
 
+static void expect(struct conn *c, char *command, int n, int64_t reply)
+{
+    if (n < 0) {
+        abort(); /* no memory */
+    }
+    stream_put(&c->s, command, (size_t)n);
+    stamps_add(&c->expected, reply);
+    redisFreeCommand(command);
+}
+
 static struct peer_conn *conn_open(const struct peer_options *o, const struct peer_events *on)
 {
     struct conn *c = calloc(1, sizeof *c);
+    char *command = NULL;
 
     if (c == NULL) {
         return NULL;
     }
     c->base.o = o;
-    c->base.on = *on;
-    if (stamps_init(&c->expected, o->window + 4 * o->prefetch + READ_COUNT) != 0) {
-        (void)peer_fail(&c->base, "no memory");
-        return &c->base;
+    if (on != NULL) {
+        c->base.on = *on;
     }
-    c->r = connect_to(o, false, c->base.error);
-    if (c->r != NULL && c->r->err == 0) {
-        (void)redisEnableKeepAlive(c->r);
-        (void)redisAppendCommand(c->r, "PING");
-        stamps_add(&c->expected, REPLY_OTHER);
-        (void)drain(c, 0);
+    c->reader = redisReaderCreate();
+    if (c->reader == NULL ||
+        stamps_init(&c->expected, o->window + 4 * o->prefetch + READ_COUNT) != 0) {
+        (void)peer_fail(&c->base, "no memory");
+    } else if (stream_open(&c->s, o->address, c->base.error) == 0) {
+        const int64_t until_ns = peer_now_ns() + LOADING_NS;
+        do { /* after a start it answers, but only to say that it is not ready */
+            if (c->base.error[0] != '\0') {
+                c->base.error[0] = '\0';
+                (void)poll(NULL, 0, RETRY_MS);
+            }
+            const int n = redisFormatCommand(&command, "PING");
+            expect(c, command, n, REPLY_OTHER);
+            (void)drain(c, 0);
+        } while (strncmp(c->base.error, "LOADING", 7) == 0 && peer_now_ns() < until_ns);
     }
     return &c->base;
 }
 
-/* XADD KEY * d VALUE */
-static size_t format_add(struct conn *c, const void *value, size_t size)
+static void conn_close(struct peer_conn *b)
 {
-    char key[PREFIX_BYTES / 2];
+    struct conn *c = (struct conn *)b;
 
-    if (c->command_cap < size + PREFIX_BYTES) {
-        c->command_cap = (size + PREFIX_BYTES) * 2;
-        free(c->command);
-        c->command = malloc(c->command_cap);
-        if (c->command == NULL) {
-            abort();
+    if (c != NULL) {
+        stream_close(&c->s);
+        if (c->reader != NULL) {
+            redisReaderFree(c->reader);
         }
+        stamps_fini(&c->expected);
+        free(c->last);
+        free(c->seen.text);
+        free(c);
     }
-    stream_name(c->base.o, (unsigned)(c->n_sent / SPREAD % c->base.o->partitions), key, sizeof key);
-    int n = snprintf((char *)c->command, PREFIX_BYTES,
-                     "*5\r\n$4\r\nXADD\r\n$%zu\r\n%s\r\n$1\r\n*\r\n$1\r\nd\r\n$%zu\r\n",
-                     strlen(key), key, size);
-    memcpy(c->command + n, value, size);
-    memcpy(c->command + (size_t)n + size, "\r\n", 2);
-    return (size_t)n + size + 2;
+}
+
+static int setup(const struct peer_options *o, char *err)
+{
+    struct peer_conn *b = conn_open(o, NULL);
+    const int rc = b != NULL && b->error[0] == '\0' ? 0 : -1;
+
+    snprintf(err, PEER_ERROR_BYTES, "%s", b != NULL ? b->error : "no memory");
+    conn_close(b);
+    return rc;
 }
 
 static enum peer_sent conn_send(struct peer_conn *b, const void *value, size_t size, int64_t stamp)
 {
     struct conn *c = (struct conn *)b;
+    char key[PREFIX_BYTES / 2];
 
     if (c->expected.n >= b->o->window) {
         return PEER_FULL;
     }
-    const size_t n = format_add(c, value, size);
-    if (redisAppendFormattedCommand(c->r, (const char *)c->command, n) != REDIS_OK) {
-        (void)peer_fail(b, "%s", c->r->errstr);
-        return PEER_FAILED;
-    }
-    c->n_sent++;
+    /* XADD KEY * d VALUE */
+    stream_name(b->o, (unsigned)(c->n_sent++ / SPREAD % b->o->partitions), key, sizeof key);
+    char *out = (char *)stream_room(&c->s, size + PREFIX_BYTES);
+    const int n = snprintf(out, PREFIX_BYTES,
+                           "*5\r\n$4\r\nXADD\r\n$%zu\r\n%s\r\n$1\r\n*\r\n$1\r\nd\r\n$%zu\r\n",
+                           strlen(key), key, size);
+    memcpy(out + n, value, size);
+    memcpy(out + (size_t)n + size, "\r\n", 2);
+    c->s.out_size += (size_t)n + size + 2;
     stamps_add(&c->expected, stamp);
     return PEER_SENT;
-}
-
-static void flush(struct conn *c)
-{
-    int done = 0;
-
-    if (c->r != NULL && c->r->err == 0) {
-        (void)redisBufferWrite(c->r, &done);
-    }
 }
 
 /* Asks for more messages. */
@@ -204,8 +192,9 @@ static void ask(struct conn *c)
     for (unsigned i = 0; i < c->n_mine; i++) {
         argv[n++] = c->mode == PEER_READ ? c->last[i] : ">";
     }
-    (void)redisAppendCommandArgv(c->r, n, argv, NULL);
-    stamps_add(&c->expected, REPLY_READ);
+    char *formatted = NULL;
+    const int size = redisFormatCommandArgv(&formatted, n, argv, NULL);
+    expect(c, formatted, size, REPLY_READ);
     c->reading = true;
     free(names);
     free(argv);
@@ -218,7 +207,7 @@ static void conn_push(struct peer_conn *b)
     if (c->mode != 0 && !c->reading && c->n_here < b->o->prefetch) {
         ask(c);
     }
-    flush(c);
+    (void)stream_flush(&c->s);
 }
 
 static void ack_seen(struct conn *c, const char *key)
@@ -228,19 +217,13 @@ static void ack_seen(struct conn *c, const char *key)
     const char *group = c->base.o->group;
     const int n = snprintf(head, sizeof head, "*%u\r\n$4\r\nXACK\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n",
                            c->seen.n + 3, strlen(key), key, strlen(group), group);
-    char *all = malloc((size_t)n + c->seen.size);
 
-    if (all == NULL) {
-        abort();
-    }
-    memcpy(all, head, (size_t)n);
-    memcpy(all + n, c->seen.text, c->seen.size);
-    (void)redisAppendFormattedCommand(c->r, all, (size_t)n + c->seen.size);
+    stream_put(&c->s, head, (size_t)n);
+    stream_put(&c->s, c->seen.text, c->seen.size);
     stamps_add(&c->expected, REPLY_ACK);
     c->n_acks++;
     c->seen.size = 0;
     c->seen.n = 0;
-    free(all);
 }
 
 static void remember(struct conn *c, const redisReply *id)
@@ -316,14 +299,12 @@ static int conn_poll(struct peer_conn *b)
     struct conn *c = (struct conn *)b;
     void *reply = NULL;
 
-    if (c->r == NULL || b->error[0] != '\0') {
-        return -1;
+    if (stream_flush(&c->s) != 0 || stream_read(&c->s) != 0) {
+        return peer_fail(b, "the connection is over");
     }
-    flush(c);
-    if (c->r->err != 0 || redisBufferRead(c->r) != REDIS_OK) {
-        return peer_fail(b, "%s", c->r->errstr);
-    }
-    while (redisGetReplyFromReader(c->r, &reply) == REDIS_OK && reply != NULL) {
+    (void)redisReaderFeed(c->reader, (const char *)c->s.in + c->s.in_at, stream_left(&c->s));
+    c->s.in_at = c->s.in_size;
+    while (redisReaderGetReply(c->reader, &reply) == REDIS_OK && reply != NULL) {
         take_reply(c, reply);
         freeReplyObject(reply);
         reply = NULL;
@@ -333,17 +314,12 @@ static int conn_poll(struct peer_conn *b)
 
 static void conn_wait(struct peer_conn *b, int64_t until_ns)
 {
-    struct conn *c = (struct conn *)b;
-    int done = 0;
-
-    if (c->r != NULL && redisBufferWrite(c->r, &done) == REDIS_OK) {
-        peer_wait_fd(c->r->fd, (short)(POLLIN | (done ? 0 : POLLOUT)), until_ns);
-    }
+    stream_wait(&((struct conn *)b)->s, until_ns);
 }
 
 static int conn_fd(struct peer_conn *b)
 {
-    return ((struct conn *)b)->r->fd;
+    return ((struct conn *)b)->s.fd;
 }
 
 static int conn_subscribe(struct peer_conn *b, enum peer_mode mode, unsigned member, bool tail)
@@ -366,9 +342,10 @@ static int conn_subscribe(struct peer_conn *b, enum peer_mode mode, unsigned mem
         snprintf(c->last[i], ID_BYTES, "%s", tail ? "$" : "0");
         stream_name(o, c->first + i, name, sizeof name);
         if (mode != PEER_READ) {
-            (void)redisAppendCommand(c->r, "XGROUP CREATE %s %s %s MKSTREAM", name, o->group,
-                                     tail ? "$" : "0");
-            stamps_add(&c->expected, REPLY_OTHER);
+            char *command = NULL;
+            const int n = redisFormatCommand(&command, "XGROUP CREATE %s %s %s MKSTREAM", name,
+                                             o->group, tail ? "$" : "0");
+            expect(c, command, n, REPLY_OTHER);
             (void)drain(c, 0);
             if (strncmp(b->error, "BUSYGROUP", 9) == 0) {
                 b->error[0] = '\0'; /* another member was first */
@@ -392,9 +369,7 @@ static int conn_settle(struct peer_conn *b, const struct peer_handle *h)
     const int n = snprintf(command, sizeof command,
                            "*4\r\n$4\r\nXACK\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n$%d\r\n%s\r\n",
                            strlen(key), key, strlen(group), group, n_id, id);
-    if (redisAppendFormattedCommand(c->r, command, (size_t)n) != REDIS_OK) {
-        return peer_fail(b, "%s", c->r->errstr);
-    }
+    stream_put(&c->s, command, (size_t)n);
     stamps_add(&c->expected, REPLY_ACK);
     c->n_acks++;
     c->n_here--;
@@ -411,20 +386,6 @@ static int conn_commit(struct peer_conn *b)
         (void)conn_poll(b);
     }
     return c->n_acks == 0 && b->error[0] == '\0' ? 0 : peer_fail(b, "XACK without an answer");
-}
-
-static void conn_close(struct peer_conn *b)
-{
-    struct conn *c = (struct conn *)b;
-
-    if (c != NULL) {
-        redisFree(c->r);
-        stamps_fini(&c->expected);
-        free(c->command);
-        free(c->last);
-        free(c->seen.text);
-        free(c);
-    }
 }
 
 static void version(char *out, size_t size)

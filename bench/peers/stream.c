@@ -49,6 +49,10 @@ unsigned char *stream_room(struct stream *s, size_t n)
 {
     if (s->out_at == s->out_size) {
         s->out_at = s->out_size = 0;
+    } else if (s->out_at > s->out_cap / 2) { /* so that a steady queue does not wander off */
+        memmove(s->out, s->out + s->out_at, s->out_size - s->out_at);
+        s->out_size -= s->out_at;
+        s->out_at = 0;
     }
     grow(&s->out, &s->out_cap, s->out_size + n);
     return s->out + s->out_size;
