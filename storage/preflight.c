@@ -103,6 +103,9 @@ static enum werr check_wal(const char *dir, const struct kv_floor *f, struct wer
         if (strtoull(newest, NULL, 10) > strtoull(f->wal_name, NULL, 10)) {
             return WERR_OK;
         }
+        if (f->wal_synced_bytes == 0) {
+            return WERR_OK; /* it had just been made, and a power cut took its name away */
+        }
         return werror_set(e, WERR_DATA_LOSS, "log file %s with %llu synced bytes is missing",
                           f->wal_name, (unsigned long long)f->wal_synced_bytes);
     }

@@ -395,6 +395,23 @@ static void test_log_record_again_at_the_end(void **state)
     expect_clean_open(c);
 }
 
+/* A power cut may take back the name of a log that had just been made; nothing was synced in it. */
+static void test_log_of_which_nothing_was_synced(void **state)
+{
+    struct damage_case *c = use(state, &sealed);
+    struct floor_mark *marks = NULL;
+    struct kv_floor f;
+    struct werror e;
+
+    assert_int_equal(floor_load(c->dir, &f, &marks, &e), WERR_OK);
+    f.seq++;
+    snprintf(f.wal_name, sizeof f.wal_name, "900000.log");
+    f.wal_synced_bytes = 0;
+    assert_int_equal(floor_save(c->dir, &f, &e), WERR_OK);
+    expect_clean_open(c);
+    free(marks);
+}
+
 static void test_older_log_halved(void **state) /* 0.3 */
 {
     struct damage_case *c = use(state, &two_logs);
@@ -712,6 +729,7 @@ int main(void)
         CASE(test_log_bit_flip),
         CASE(test_log_cut_on_boundary),
         CASE(test_log_deleted),
+        CASE(test_log_of_which_nothing_was_synced),
         CASE(test_log_record_again),
         CASE(test_log_record_again_at_the_end),
         CASE(test_older_log_halved),
