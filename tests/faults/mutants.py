@@ -38,8 +38,8 @@ MUTANTS = {
     "LEASE_NOT_DURABLE": ["kill9", "drain"],
     "GRANT_EARLY": ["power_members", "kill_points", "churn"],
     "ACKED_NOT_WRITTEN": ["kill9", "churn"],
-    "BLIND1": [],  # written without a look at the suite: no cell of theirs
-    "BLIND2": [],
+    "BLIND1": ["power_resend"],
+    "BLIND2": [],  # written without a look at the suite: no cell of its own
     "BLIND3": [],
     "BLIND4": [],
 }
