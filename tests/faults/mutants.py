@@ -36,7 +36,7 @@ MUTANTS = {
     "SILENT_RESET": ["retention_race"],
     "COMMIT_BEFORE_DURABLE": ["kill9", "churn"],
     "LEASE_NOT_DURABLE": ["kill9", "drain"],
-    "GRANT_EARLY": ["power_members", "kill_points", "churn"],
+    "GRANT_EARLY": ["power_handover", "power_members"],
     "ACKED_NOT_WRITTEN": ["kill9", "churn"],
     "BLIND1": ["power_resend"],
     "BLIND2": [],  # written without a look at the suite: no cell of its own
