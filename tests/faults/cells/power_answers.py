@@ -24,7 +24,7 @@ SETTLE_S = 20
 class Resend(Cell):
     """A producer with one batch in flight in each partition loses its connection behind it and sends the batch
     again over another one, at once. What was answered as on disk is there after a power cut, once."""
-    name, fault, guards = "power_resend", "F2 F5", "G1 G2 G5"
+    name, fault, guards = "power_resend", "F2 F13", "G1 G2 G5"
     quick, full, per_run = 3, 500, 20
     needs_faults = ("power", "resend")
     power = True
