@@ -132,6 +132,8 @@ class Suite(unittest.TestCase):
 
     def sit(self, *cells, cycles=5, **more):
         cells = {c.__name__: c for c in cells}
+        for name, c in cells.items():
+            c.name = name  # what is kept of a run goes by it
         s = run.Sitting(cells, dict.fromkeys(cells, cycles), self.options(**more), self.ledger)
         codes = s.run(2)
         return codes, run.exit_code(codes)
