@@ -67,17 +67,13 @@ def _unbatched(r):
 
 
 def _latency(r):
-    ours = [r.median("latency_10k", "log", "weir", "delivery." + p) for p in PERCENTILES]
+    ours = [r.median("latency_10k", "10000/s", "weir", "delivery." + p) for p in PERCENTILES]
     sync = r.syncs_us()
     text = " / ".join(f"{x / 1e3:.2f}" for x in ours) + " ms" if all(ours) else None
     yield ("end-to-end latency at 10,000/s, durable: p50", "1.5 x one fdatasync + 150 us",
            text and sync and f"{text}; fdatasync {sync / 1e3:.2f} ms", text and sync and ours[0] <= 1.5 * sync + 150)
     yield ("... p99", "4 x p50", text and f"{ours[1] / ours[0]:.1f} x", text and ours[1] <= 4 * ours[0])
-    best = []
-    for p in PERCENTILES:
-        found = [b for v in ("log", "read", "queue")
-                 if (b := r.best("latency_10k", v, "delivery." + p, SYNCING, more=False))]
-        best.append(min(found, key=lambda x: x[1]) if found else None)
+    best = [r.best("latency_10k", "10000/s", "delivery." + p, SYNCING, more=False) for p in PERCENTILES]
     known = text and all(best)
     yield ("... against peers that sync", "better at p50, p99 and p99.9",
            known and text + "; best " + " / ".join(f"{b[0]} {b[1] / 1e3:.2f}" for b in best),

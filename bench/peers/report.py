@@ -42,12 +42,13 @@ TABLES = {
              ("refused", "ack.p999_us", "quiet_p999_us", "p999_ratio", "server_peak")),
 }
 LATENCY = ("rate", "delivery.p99_us", "delivery.p999_us", "ack.p50_us", "ack.p99_us", "ack.p999_us",
-           "cpu_s_per_million", "refused")
+           "cpu_s_per_million", "refused", "mode")
 UNITS = {"rate": "msg/s", "bytes_per_s": "MB/s", "server_peak": "peak RSS MB", "server_rss": "RSS MB",
          "idle_rss": "idle RSS MB", "stored_bytes": "stored MB", "disk_read_bytes_per_s": "disk MB/s",
          "bytes_per_connection": "B/connection", "cpu_s_per_million": "server CPU s/M",
          "client_cpu_s_per_million": "client CPU s/M", "written_per_byte": "written/byte",
          "written_at_stop_per_byte": "written/byte, stopped", "of_disk_read": "of disk read"}
+COLORS = {(True, True): "#1f6f8b", (True, False): "#8fbccb", (False, True): "#7d8b93", (False, False): "#ccd3d7"}
 MEGA = {"bytes_per_s", "server_peak", "server_rss", "idle_rss", "stored_bytes", "disk_read_bytes_per_s"}
 
 
@@ -121,12 +122,12 @@ def table(results, name):
     columns = columns or LATENCY
     lines = []
     for variant, peers in rows_of(results, name).items():
-        used = [c for c in columns if any(get(r, c) is not None for rows in peers.values() for r in rows)]
+        used = [c for c in columns if c != "mode" and any(get(r, c) is not None for rows in peers.values() for r in rows)]
         if not lines:
             lines += [f"### {title}", ""]
         main = [key] if any(get(r, key) is not None for rows in peers.values() for r in rows) else []
         titles = [heading(key), "weir is better by"] if main else []
-        titles += [heading(c) for c in used]
+        titles += [heading(c) for c in used] + (["read as"] if "mode" in columns else [])
         lines += [f"**{variant}**", "", "| peer | acknowledges | runs | " + " | ".join(titles) + " |",
                   "|---|---|---|" + "---|" * len(titles)]
         order = [p for p in results["peers"] if p in peers]
@@ -135,6 +136,8 @@ def table(results, name):
             cells = []
             for c in (*main, *used):
                 cells.append(spread(c, [v for v in (get(r, c) for r in rows) if v is not None]))
+            if "mode" in columns:
+                cells.append(rows[0].get("mode", "-"))
             ratio = ratios(rows, peers.get("weir", []), key, more) if peer != "weir" else []
             if main:
                 cells.insert(1, spread("", ratio) if ratio else "-")
@@ -196,7 +199,8 @@ def plots(results, out):
         print("no plots: python3-matplotlib is not installed")
         return []
     made = []
-    for name, (title, key, _, _) in TABLES.items():
+    durability = {name: p["durability"] for name, p in results["peers"].items()}
+    for name, (title, key, more, _) in TABLES.items():
         data = rows_of(results, name)
         data = {v: p for v, p in data.items() if any(get(r, key) is not None for rows in p.values() for r in rows)}
         if not data:
@@ -210,13 +214,15 @@ def plots(results, out):
                 if values:
                     mid = statistics.median(values)
                     axis.barh(y, mid, xerr=[[mid - min(values)], [max(values) - mid]], capsize=2,
-                              color="#1f6f8b" if peer.startswith("weir") else "#b9c4c9")
+                              color=COLORS[peer.startswith("weir"), durability[peer] == "after fsync"])
             axis.set_title(variant, fontsize=9)
             axis.set_yticks(range(len(peers)), peers, fontsize=8)
             axis.tick_params(axis="x", labelsize=7)
-            axis.invert_yaxis()
             axis.set_xlabel(heading(key), fontsize=8)
-        fig.suptitle(title, fontsize=10)
+            if not more:
+                axis.set_xscale("log")
+        axes[0][0].invert_yaxis()  # of all, they share it
+        fig.suptitle(title + " (light: acknowledged from the page cache)", fontsize=10)
         fig.tight_layout()
         fig.savefig(os.path.join(out, name + ".svg"), metadata={"Date": None})
         pyplot.close(fig)

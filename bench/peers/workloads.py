@@ -178,7 +178,7 @@ def _latency(bench, rate):
         row = step(bench, server, "latency", "--topic", "latency", "--mode", mode, "--rate", rate, "--group", "lat",
                    "--seconds", bench.seconds(10) + 1, "--warm", 1, *bench.peer.latency)
         row["mode"] = mode
-        yield mode, row
+        yield f"{rate}/s", row
 
 
 def latency_10k(bench):
