@@ -40,6 +40,7 @@ class Cell:
     min_ok_percent = 50
     load = {}            # arguments of Rig.usual_load; None = the cell starts its own clients
     config = {}          # settings of the topic
+    trims = False        # messages are deleted; elsewhere every log begins at 0 to the end
 
     def run(self, rig, cycles):
         raise NotImplementedError
@@ -462,6 +463,8 @@ class Rig:
                 "--min-ok-percent", str(self.cell.min_ok_percent)]
         if self.cell.acks is not None:
             argv += ["--need-acks", str(self.cell.acks)]
+        if not self.cell.trims:
+            argv += ["--keeps-all"]
         for name in self.cell.needs_faults:
             argv += ["--need-fault", name]
         r = subprocess.run([*argv, *extra, self.hist_dir], capture_output=True, check=False)

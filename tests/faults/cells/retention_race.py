@@ -22,6 +22,7 @@ class RetentionRace(Cell):
     name, fault, guards = "retention_race", "F16", "G9"
     quick, full, per_run = 4, 720, 40  # 5 s each: one hour
     needs_faults = ("trimmed", "held")
+    trims = True
     load = None
 
     def run(self, rig, cycles):

@@ -29,37 +29,41 @@
 
 /* What can be found. The names are part of the interface: run.py and the ledger use them. */
 enum check_anomaly {
-    CHECK_LOST,          /* A1 */
-    CHECK_LOST_WRITTEN,  /* A1 */
-    CHECK_LOST_HOLE,     /* A1 */
-    CHECK_DUPLICATE,     /* A2 */
-    CHECK_DUP_ANSWER,    /* A2 */
-    CHECK_REORDER,       /* A3 */
-    CHECK_DAMAGED,       /* A4 */
-    CHECK_NEVER_SENT,    /* A4 */
-    CHECK_FAILED_SEEN,   /* A4 */
-    CHECK_EARLY,         /* A4 */
-    CHECK_TWO_VALUES,    /* A5 */
-    CHECK_MISPLACED,     /* A5 */
-    CHECK_HOLE,          /* A6 */
-    CHECK_OFFSET_REUSED, /* A6 */
-    CHECK_DOUBLE_OWNER,  /* A7 */
-    CHECK_STALE_COMMIT,  /* A7 */
-    CHECK_UNOWNED,       /* A7 */
-    CHECK_ACKED_AGAIN,   /* A7 */
-    CHECK_LEASED_TWICE,  /* A7 */
-    CHECK_POSITION_BACK, /* A8 */
-    CHECK_COMMIT_BACK,   /* A8 */
-    CHECK_GAINED_BACK,   /* A8 */
-    CHECK_POSITION_PAST, /* A8 */
-    CHECK_READ_SKIP,     /* A9 */
-    CHECK_READ_BACK,     /* A9 */
-    CHECK_SILENT_RESET,  /* A9 */
-    CHECK_HW_BACK,       /* A9 */
-    CHECK_SEEN_LOST,     /* A9 */
-    CHECK_UNSEEN,        /* A10 */
-    CHECK_UNDELIVERED,   /* A10 */
-    CHECK_PROBE,         /* A10 */
+    CHECK_LOST,           /* A1 */
+    CHECK_LOST_WRITTEN,   /* A1 */
+    CHECK_LOST_HOLE,      /* A1 */
+    CHECK_TRIMMED,        /* A1 */
+    CHECK_DUPLICATE,      /* A2 */
+    CHECK_DUP_ANSWER,     /* A2 */
+    CHECK_REORDER,        /* A3 */
+    CHECK_DAMAGED,        /* A4 */
+    CHECK_NEVER_SENT,     /* A4 */
+    CHECK_FAILED_SEEN,    /* A4 */
+    CHECK_EARLY,          /* A4 */
+    CHECK_TWO_VALUES,     /* A5 */
+    CHECK_MISPLACED,      /* A5 */
+    CHECK_HOLE,           /* A6 */
+    CHECK_OFFSET_REUSED,  /* A6 */
+    CHECK_DOUBLE_OWNER,   /* A7 */
+    CHECK_STALE_COMMIT,   /* A7 */
+    CHECK_UNOWNED,        /* A7 */
+    CHECK_EPOCH_BACK,     /* A7 */
+    CHECK_ACKED_AGAIN,    /* A7 */
+    CHECK_LEASED_TWICE,   /* A7 */
+    CHECK_POSITION_BACK,  /* A8 */
+    CHECK_COMMIT_BACK,    /* A8 */
+    CHECK_GAINED_BACK,    /* A8 */
+    CHECK_POSITION_PAST,  /* A8 */
+    CHECK_POSITION_AHEAD, /* A8 */
+    CHECK_READ_SKIP,      /* A9 */
+    CHECK_READ_BACK,      /* A9 */
+    CHECK_SILENT_RESET,   /* A9 */
+    CHECK_HW_BACK,        /* A9 */
+    CHECK_SEEN_LOST,      /* A9 */
+    CHECK_UNSEEN,         /* A10 */
+    CHECK_UNDELIVERED,    /* A10 */
+    CHECK_UNSETTLED,      /* A10 */
+    CHECK_PROBE,          /* A10 */
     CHECK_ANOMALIES
 };
 
@@ -88,6 +92,8 @@ struct check_options {
     size_t n_faults;
     uint64_t min_lease_ms; /* no group of the run has shorter leases, or a shorter grace time */
     bool no_probes;        /* do not ask for probes after healing */
+    bool keeps_all;        /* nothing of the run may be deleted: all logs begin at 0 */
+    bool need_activity;    /* whoever was there did something, and groups were looked at */
     unsigned show;         /* violations that are explained event by event */
 };
 /** quick plan: 10,000 acks, 50 %, leases of 10 s, 3 violations explained. */

@@ -10,8 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum act_type { ACT_DELIVERED, ACT_ACKED, ACT_GIVEN_UP, ACT_PRESENT };
-enum { LEASES_COMPARED = 8 };
+enum act_type { ACT_DELIVERED, ACT_ASKED, ACT_ACKED, ACT_GIVEN_UP, ACT_PRESENT };
+enum {
+    LEASES_COMPARED = 16,
+    FEW_DELIVERIES = 8 /* no group of the suite makes a dead letter so early */
+};
 
 /* A worker leaves before it writes so. */
 static const int64_t leave_ns = INT64_C(1000000000);
@@ -22,7 +25,8 @@ struct act {
     int64_t joined; /* when its member joined */
     int64_t left;   /* when it left or joined anew */
     int64_t newest; /* when the newest message was sent that the member had got before */
-    const struct hist_event *e; /* DELIVERED, SETTLED (acked), SETTLE (given up: any other verdict);
+    const struct hist_event *e; /* DELIVERED, SETTLE (asked to acknowledge), SETTLED (acked),
+                                   SETTLE (given up: any other verdict);
                                    PRESENT: the group has to do with the partition */
     uint32_t group, part, file, ask;
     uint8_t type;
@@ -184,6 +188,30 @@ static void judge_message(struct check *c, const struct act *a, size_t n)
 
 /* ---------------------------------------------------------------- drained, and never delivered */
 
+/* A message that workers were handed, that nobody asked to acknowledge or gave up, and that cannot
+ * have become a dead letter: the queue is drained without it. */
+static void judge_settled(struct check *c, const struct act *a, size_t n,
+                          const struct hist_event *drained)
+{
+    bool handed = false;
+    for (size_t i = 0; i < n; i++) {
+        const bool delivered = a[i].type == ACT_DELIVERED;
+        if (a[i].type == ACT_ASKED || a[i].type == ACT_ACKED || a[i].type == ACT_GIVEN_UP ||
+            (delivered && (a[i].at > drained->at_ns || a[i].e->extra >= FEW_DELIVERIES))) {
+            return;
+        }
+        handed = handed || (delivered && c->files[a[i].file].h.role == HIST_WORKER);
+    }
+    if (handed && !index_sought(c, a->group, a->part, INT64_MIN, INT64_MAX)) {
+        const struct found v = {.what = CHECK_UNSETTLED,
+                                .msg = index_message(c, a->e->producer, a->e->counter),
+                                .part = a->part,
+                                .ev = {a->e, drained}};
+        report(c, &v, "group %u: offset %lld was handed out, never acknowledged, and is not to go",
+               a->group, (long long)a->offset);
+    }
+}
+
 /* The last time that this group was found drained; NULL: never, or it was not at the last look. */
 static const struct hist_event *find_drained(const struct check *c, uint32_t group)
 {
@@ -240,6 +268,55 @@ static void judge_coverage(struct check *c, uint32_t part, const struct act *a, 
     }
 }
 
+/* True when the group was handed the message at this place. */
+static bool was_delivered(const struct act *a, size_t n, uint32_t part, int64_t offset)
+{
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if (a[mid].part < part || (a[mid].part == part && a[mid].offset < offset)) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    for (; lo < n && a[lo].part == part && a[lo].offset == offset; lo++) {
+        if (a[lo].type == ACT_DELIVERED) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What came while the group was there is not deleted before the group was handed it. */
+static void judge_trimmed(struct check *c, const bool *topics, const struct act *a, size_t n,
+                          const struct hist_event *drained)
+{
+    int64_t *since = check_alloc(c->n_parts, sizeof(*since));
+    for (uint32_t part = 0; part < c->n_parts; part++) {
+        since[part] = INT64_MAX;
+    }
+    for (size_t i = 0; i < n; i++) {
+        since[a[i].part] = a[i].at < since[a[i].part] ? a[i].at : since[a[i].part];
+    }
+    for (uint32_t i = 0; i < c->n_messages; i++) {
+        const struct message *m = &c->messages[i];
+        const struct part *p = m->part == NONE ? NULL : &c->parts[m->part];
+        if (!p || !p->complete || !topics[p->topic] || !m->sent || m->sent->outcome != HIST_OK ||
+            m->send->generation || m->sent->offset < 0 || m->sent->offset >= p->start ||
+            m->send->at_ns < since[m->part] || m->sent->at_ns > drained->at_ns ||
+            was_delivered(a, n, m->part, m->sent->offset) ||
+            index_sought(c, drained->group, m->part, INT64_MIN, INT64_MAX)) {
+            continue;
+        }
+        const struct found v = {
+            .what = CHECK_UNDELIVERED, .msg = i, .part = m->part, .ev = {m->sent, drained}};
+        report(c, &v, "group %u: offset %lld was deleted and never delivered", drained->group,
+               (long long)m->sent->offset);
+    }
+    free(since);
+}
+
 /* All acts of one group: a drained one had every partition of every topic that it had to do with.
  */
 static void judge_group(struct check *c, const struct act *a, size_t n)
@@ -250,9 +327,14 @@ static void judge_group(struct check *c, const struct act *a, size_t n)
     if (!drained) {
         return;
     }
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0, place = 0; i < n; i++) {
         topics[c->parts[a[i].part].topic] = true;
+        if (i + 1 == n || a[i + 1].part != a[place].part || a[i + 1].offset != a[place].offset) {
+            judge_settled(c, a + place, i + 1 - place, drained);
+            place = i + 1;
+        }
     }
+    judge_trimmed(c, topics, a, n, drained);
     for (uint32_t part = 0; part < c->n_parts; part++) {
         size_t to = from;
         while (to < n && a[to].part == part) {
@@ -295,8 +377,8 @@ static bool act_of(const struct check *c, uint32_t file, const struct hist_event
         a->ask = (uint32_t)(index_ask(c, file, e->op) - c->asks);
         return true;
     }
-    if (e->kind == HIST_SETTLE && !ack) {
-        a->type = ACT_GIVEN_UP;
+    if (e->kind == HIST_SETTLE) {
+        a->type = ack ? ACT_ASKED : ACT_GIVEN_UP;
         return true;
     }
     if (e->kind == HIST_GAINED || e->kind == HIST_POSITION) {

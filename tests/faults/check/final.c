@@ -26,9 +26,25 @@ static bool reaches_end(const struct check *c, const struct part *p, int pass)
            (r->to > r->from && c->finals[pass][r->to - 1].offset >= p->hw - 1);
 }
 
+/* A log that begins later than it may excuses all losses below its start. */
+static void judge_start(struct check *c, const struct part *p)
+{
+    for (int pass = 0; pass < PASSES; pass++) {
+        const struct hist_event *e = p->pass[pass].e;
+        if (e && e->offset > 0 && c->o.keeps_all) {
+            const struct found v = {
+                .what = CHECK_TRIMMED, .msg = NONE, .part = (uint32_t)(p - c->parts), .ev = {e}};
+            report(c, &v, "the log begins at %lld, and nothing may have been deleted",
+                   (long long)e->offset);
+            return;
+        }
+    }
+}
+
 static void look_at(struct check *c, struct part *p)
 {
     const struct hist_event *one = p->pass[0].e, *two = p->pass[1].e;
+    judge_start(c, p);
     if (!one || !two) {
         if (p->used || one || two) {
             invalid(c, "no final read of topic %u partition %d%s", p->topic, p->partition,

@@ -31,8 +31,19 @@ static void judge_probe(struct check *c, const struct hist_event *e)
     }
 }
 
+/* When faults stopped for good; INT64_MAX: never. */
+static int64_t healed(const struct check *c)
+{
+    int64_t at = INT64_MAX;
+    for (size_t i = 0; i < c->n_director; i++) {
+        at = c->director[i]->kind == HIST_HEAL ? c->director[i]->at_ns : at;
+    }
+    return at;
+}
+
 void judge_live(struct check *c)
 {
+    const int64_t since = healed(c);
     bool seen[HIST_PROBE_JOIN + 1] = {false};
     for (size_t i = 0; i < c->n_files; i++) {
         const struct hist_file *h = &c->files[i].h;
@@ -40,12 +51,13 @@ void judge_live(struct check *c)
             const struct hist_event *e = &h->events[k];
             if (e->kind == HIST_PROBE) {
                 judge_probe(c, e);
-                if (e->counter <= HIST_PROBE_JOIN) {
+                if (e->counter <= HIST_PROBE_JOIN && e->at_ns > since) {
                     seen[e->counter] = true;
                 }
             } else if (e->kind == HIST_UNSEEN && e->counter > 0) {
                 const struct found v = {.what = CHECK_UNSEEN, .msg = NONE, .part = NONE, .ev = {e}};
-                report(c, &v, "group %u: %llu messages to go when it should have had all", e->group,
+                report(c, &v, "%s %u: %llu messages to go when it should have had all",
+                       e->group ? "group" : "reader", e->group ? e->group : h->number,
                        (unsigned long long)e->counter);
             }
         }
@@ -79,6 +91,44 @@ static void look_at_files(struct check *c)
     }
 }
 
+/* True when the director looked whether the group had everything. */
+static bool was_looked_at(const struct check *c, uint32_t group)
+{
+    for (size_t i = 0; i < c->n_director; i++) {
+        if (c->director[i]->kind == HIST_UNSEEN && c->director[i]->group == group) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Clients that were there and did nothing prove nothing. */
+static void look_at_roles(struct check *c)
+{
+    const struct check_figures *f = &c->f;
+    bool there[HIST_DIRECTOR + 1] = {false};
+    for (size_t i = 0; i < c->n_files; i++) {
+        const struct hist_file *h = &c->files[i].h;
+        const bool member = h->role == HIST_MEMBER || h->role == HIST_WORKER;
+        there[h->role <= HIST_DIRECTOR ? h->role : 0] = true;
+        if (member && h->n && !was_looked_at(c, h->events[0].group)) {
+            invalid(c, "nobody looked whether group %u had everything", h->events[0].group);
+        }
+    }
+    if (there[HIST_READER] && f->read == 0) {
+        invalid(c, "no reader was handed anything");
+    }
+    if (there[HIST_OBSERVER] && f->watermarks == 0) {
+        invalid(c, "no observer was told a watermark");
+    }
+    if (there[HIST_MEMBER] && (f->gained == 0 || f->commits == 0)) {
+        invalid(c, "no member got a partition and committed");
+    }
+    if (there[HIST_WORKER] && f->settles == 0) {
+        invalid(c, "no worker settled anything");
+    }
+}
+
 static void look_at_faults(struct check *c)
 {
     for (size_t i = 0; i < c->n_director; i++) {
@@ -105,6 +155,9 @@ void judge_valid(struct check *c)
     uint64_t answered = 0;
     look_at_files(c);
     look_at_faults(c);
+    if (c->o.need_activity) {
+        look_at_roles(c);
+    }
     for (uint32_t i = 0; i < c->n_messages; i++) {
         answered += c->messages[i].sent != NULL;
     }

@@ -101,13 +101,28 @@ struct walk {
     struct known *at; /* by index of the question */
     /* the greatest commit, and the greatest of generations below that of `commit_top` */
     const struct hist_event *top, *below;
-    uint32_t open; /* seeks that are under way */
+    const struct hist_event *asked; /* the greatest commit that was asked for */
+    uint32_t open;                  /* seeks that are under way */
     int64_t seek_end;
 };
 
 static uint64_t generation_of(const struct hist_event *ask, const struct hist_event *answer)
 {
     return ask->generation > answer->generation ? ask->generation : answer->generation;
+}
+
+/* A position goes forward only as far as somebody asked: what lies between would be handed to
+ * nobody again, also when whoever had got it died over it. */
+static void judge_ahead(struct check *c, const struct point *p, const struct walk *w)
+{
+    const struct part *part = &c->parts[p->part];
+    const int64_t asked = w->asked ? w->asked->offset : 0;
+    if (part->complete && w->now.seeks == 0 && p->e->offset > asked && p->e->offset > part->start) {
+        const struct found v = {
+            .what = CHECK_POSITION_AHEAD, .msg = NONE, .part = p->part, .ev = {p->e, w->asked}};
+        report(c, &v, "group %u: position %lld, and nobody had asked for more than %lld",
+               p->e->group, (long long)p->e->offset, (long long)asked);
+    }
 }
 
 static void judge_gained(struct check *c, const struct point *p, struct walk *w)
@@ -228,6 +243,12 @@ static void step(struct check *c, const struct point *p, struct walk *w, bool lo
 {
     switch ((enum point_type)p->type) {
     case ASKED_COMMIT:
+        if (!w->asked || p->e->offset > w->asked->offset) {
+            w->asked = p->e;
+        }
+        w->at[p->index] = w->now;
+        w->at[p->index].seeking = w->open > 0;
+        break;
     case ASKED_POSITION:
         w->at[p->index] = w->now;
         w->at[p->index].seeking = w->open > 0;
@@ -238,12 +259,16 @@ static void step(struct check *c, const struct point *p, struct walk *w, bool lo
         break;
     case GAINED:
         judge_gained(c, p, w);
+        judge_ahead(c, p, w);
         break;
     case TOLD_COMMIT:
         judge_commit(c, p, w);
         break;
     case TOLD_POSITION:
         judge_position(c, p, w, log_mode);
+        if (log_mode) {
+            judge_ahead(c, p, w);
+        }
         break;
     default:
         break;
@@ -302,7 +327,7 @@ static void add_commit(const struct check *c, struct points *to, const struct as
                        uint32_t index)
 {
     const uint32_t part = index_part(c, a->ask->topic, a->ask->partition);
-    if (part == NONE || !a->answer || a->answer->outcome != HIST_OK) {
+    if (part == NONE) {
         return;
     }
     struct point p = {.group = a->ask->group,
@@ -312,6 +337,9 @@ static void add_commit(const struct check *c, struct points *to, const struct as
                       .type = ASKED_COMMIT,
                       .e = a->ask};
     add(to, p);
+    if (!a->answer || a->answer->outcome != HIST_OK) {
+        return; /* it may have happened: a position may go as far */
+    }
     p.at = a->answer->at_ns;
     p.type = TOLD_COMMIT;
     p.e = a->answer;
@@ -393,6 +421,68 @@ static void judge_owners(struct check *c, const struct points *all)
     free(p);
 }
 
+/* ---------------------------------------------------------------- generations */
+
+enum { JOINED, GOT };
+
+/* A generation that a member that joined now is told; both times of each are points. */
+static void gather_generations(const struct check *c, struct points *to, uint32_t *questions)
+{
+    for (size_t i = 0; i < c->n_files; i++) {
+        const struct hist_file *h = &c->files[i].h;
+        int64_t joined = -1;
+        for (size_t k = 0; h->role == HIST_MEMBER && k < h->n; k++) {
+            const struct hist_event *e = &h->events[k];
+            if (e->kind == HIST_JOIN) {
+                joined = e->at_ns;
+            } else if (e->kind == HIST_GAINED && e->generation && joined >= 0) {
+                struct point p = {.group = e->group, .at = joined, .type = JOINED, .e = e};
+                p.index = (*questions)++;
+                add(to, p);
+                p.at = e->at_ns;
+                p.type = GOT;
+                add(to, p);
+            }
+        }
+    }
+}
+
+/* It counts up with every join, so who joined later is told a greater one. */
+static void judge_generations(struct check *c)
+{
+    struct points all = {0};
+    uint32_t questions = 0;
+    gather_generations(c, &all, &questions);
+    const struct hist_event **before = check_alloc(questions, sizeof(*before));
+    const struct hist_event *top = NULL;
+    point_sort(all.p, all.n);
+    for (size_t i = 0; i < all.n; i++) {
+        const struct point *p = &all.p[i];
+        if (i == 0 || p->group != p[-1].group) {
+            top = NULL;
+        }
+        if (p->type == JOINED) {
+            before[p->index] = top;
+            continue;
+        }
+        const struct hist_event *b = before[p->index];
+        if (b && p->e->generation <= b->generation) {
+            const struct found v = {.what = CHECK_EPOCH_BACK,
+                                    .msg = NONE,
+                                    .part = index_part(c, p->e->topic, p->e->partition),
+                                    .ev = {p->e, b}};
+            report(c, &v,
+                   "group %u: generation %llu for a member that joined when generation %llu had "
+                   "been told",
+                   p->e->group, (unsigned long long)p->e->generation,
+                   (unsigned long long)b->generation);
+        }
+        top = !top || p->e->generation > top->generation ? p->e : top;
+    }
+    free(before);
+    free(all.p);
+}
+
 void judge_log(struct check *c)
 {
     struct points all = {0};
@@ -424,6 +514,7 @@ void judge_log(struct check *c)
         step(c, p, &w, log_mode);
     }
     judge_owners(c, &all);
+    judge_generations(c);
     free(w.at);
     free(all.p);
 }

@@ -16,20 +16,17 @@ enum {
     OPT_SHOW,
     OPT_EXPLAIN,
     OPT_PROBES,
-    OPT_LEASE
+    OPT_LEASE,
+    OPT_KEEPS
 };
 
-static const struct option table[] = {{"json", 1, NULL, OPT_JSON},
-                                      {"report", 1, NULL, OPT_JSON},
-                                      {"need-acks", 1, NULL, OPT_ACKS},
-                                      {"need-fault", 1, NULL, OPT_FAULT},
-                                      {"plan", 1, NULL, OPT_PLAN},
-                                      {"min-ok-percent", 1, NULL, OPT_OK},
-                                      {"show", 1, NULL, OPT_SHOW},
-                                      {"explain", 1, NULL, OPT_EXPLAIN},
-                                      {"min-lease-ms", 1, NULL, OPT_LEASE},
-                                      {"no-probes", 0, NULL, OPT_PROBES},
-                                      {NULL, 0, NULL, 0}};
+static const struct option table[] = {
+    {"json", 1, NULL, OPT_JSON},          {"report", 1, NULL, OPT_JSON},
+    {"need-acks", 1, NULL, OPT_ACKS},     {"need-fault", 1, NULL, OPT_FAULT},
+    {"plan", 1, NULL, OPT_PLAN},          {"min-ok-percent", 1, NULL, OPT_OK},
+    {"show", 1, NULL, OPT_SHOW},          {"explain", 1, NULL, OPT_EXPLAIN},
+    {"min-lease-ms", 1, NULL, OPT_LEASE}, {"no-probes", 0, NULL, OPT_PROBES},
+    {"keeps-all", 0, NULL, OPT_KEEPS},    {NULL, 0, NULL, 0}};
 
 static const char usage[] =
     "usage: weir-check [options] DIR      judges the histories DIR/*.hist\n"
@@ -39,6 +36,7 @@ static const char usage[] =
     "  --min-ok-percent N        of the sends that were answered (50)\n"
     "  --min-lease-ms N          no lease or grace time of the run is shorter (10,000)\n"
     "  --no-probes               do not ask for probes after healing\n"
+    "  --keeps-all               nothing may be deleted: every log begins at 0\n"
     "  --show N                  violations explained event by event (3)\n"
     "  --json FILE               the figures for programs (also --report)\n"
     "  --explain PRODUCER:COUNTER   prints the events of one message, judges nothing\n"
@@ -109,6 +107,9 @@ static bool take(struct run *r, int key, char *v)
         return sscanf(v, "%" SCNu32 ":%" SCNu64, &r->producer, &r->counter) == 2;
     case OPT_LEASE:
         return number(v, UINT32_MAX, &r->o.min_lease_ms);
+    case OPT_KEEPS:
+        r->o.keeps_all = true;
+        return true;
     case OPT_PROBES:
         r->o.no_probes = true;
         return true;
@@ -136,6 +137,7 @@ int main(int argc, char **argv)
     enum check_verdict verdict = CHECK_INVALID;
     int key;
     check_options_default(&r.o);
+    r.o.need_activity = true;
     while ((key = getopt_long(argc, argv, "", table, NULL)) != -1) {
         if (key == '?' || !take(&r, key, optarg)) {
             fputs(usage, stderr);

@@ -119,6 +119,45 @@ static void judge_seen(struct check *c)
 
 /* ---------------------------------------------------------------- what was answered */
 
+/* Somebody saw a message at this place; NULL: nobody. */
+static const struct seen *seen_at(const struct check *c, uint32_t part, int64_t offset)
+{
+    size_t lo = 0, hi = c->n_seen;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        const struct seen *s = &c->seen[mid];
+        if (s->part < part || (s->part == part && s->offset < offset)) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    for (; lo < c->n_seen && c->seen[lo].part == part && c->seen[lo].offset == offset; lo++) {
+        if (c->seen[lo].msg != NONE) {
+            return &c->seen[lo];
+        }
+    }
+    return NULL;
+}
+
+/* Below the start of the log nothing need be there, but not another message either. */
+static void judge_below(struct check *c, uint32_t i)
+{
+    const struct message *m = &c->messages[i];
+    if (!is_ok(m) || m->seen || m->part == NONE || m->excused || is_delayed(m) ||
+        m->sent->offset < 0 || m->sent->offset >= c->parts[m->part].start) {
+        return;
+    }
+    const struct seen *s = seen_at(c, m->part, m->sent->offset);
+    if (s && !c->messages[s->msg].twice) {
+        const struct found v = {
+            .what = CHECK_TWO_VALUES, .msg = i, .part = m->part, .ev = {s->e, m->sent}};
+        report(c, &v, "%u:%llu was acknowledged at offset %lld, which showed %u:%llu",
+               m->send->producer, (unsigned long long)m->send->counter, (long long)m->sent->offset,
+               s->e->producer, (unsigned long long)s->e->counter);
+    }
+}
+
 /* The answer names a place; is it there? */
 static void judge_answer(struct check *c, uint32_t i)
 {
@@ -265,6 +304,7 @@ void judge_produce(struct check *c)
     for (uint32_t i = 0; i < c->n_messages; i++) {
         count_message(c, &c->messages[i]);
         judge_answer(c, i);
+        judge_below(c, i);
         judge_loss(c, i);
     }
     judge_order(c);

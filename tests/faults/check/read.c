@@ -45,7 +45,7 @@ static void follow_readers(struct check *c)
     uint32_t stamp = 0;
     for (size_t i = 0; i < c->n_files; i++) {
         const struct hist_file *h = &c->files[i].h;
-        uint32_t number = 0;
+        uint32_t number = 0, earliest = 0;
         stamp++;
         for (size_t k = 0; k < h->n; k++) {
             const struct hist_event *e = &h->events[k];
@@ -53,12 +53,20 @@ static void follow_readers(struct check *c)
             if (e->kind == HIST_READ) {
                 stamp += e->extra != number;
                 number = e->extra;
+                if (number == earliest && reads[part].stamp != stamp && c->parts[part].complete) {
+                    /* It began at the start of the log, which was not behind the present one. */
+                    const int64_t start = c->parts[part].start;
+                    reads[part] = (struct stand){
+                        .stamp = stamp, .next = e->offset < start ? e->offset : start, .last = e};
+                }
                 follow(c, e, part, &reads[part], stamp);
                 c->f.read++;
             } else if (e->kind == HIST_FINAL_RANGE && part != NONE) {
                 finals[part] = (struct stand){.stamp = e->extra, .next = e->offset, .last = e};
             } else if (e->kind == HIST_FINAL) {
                 follow(c, e, part, &finals[part], e->extra);
+            } else if (e->kind == HIST_JOIN && h->role == HIST_READER) {
+                earliest = e->extra;
             } else if (e->kind == HIST_JOIN) {
                 c->f.joins++;
             }
@@ -70,7 +78,7 @@ static void follow_readers(struct check *c)
 
 /* ---------------------------------------------------------------- high watermarks */
 
-enum point_type { ASKED, ANSWERED };
+enum point_type { ASKED, ANSWERED, SHOWN };
 
 /* A watermark is asked for and told. The final read asks when it begins. */
 static void add_watermark(struct point *p, size_t *n, const struct hist_event *e, uint32_t part,
@@ -89,41 +97,81 @@ static int64_t begin_of(const struct hist_file *h)
     return h->events[-1].at_ns;
 }
 
-static int64_t told(const struct hist_event *e)
+static bool is_seen(const struct hist_event *e)
 {
-    return e->kind == HIST_FINAL_RANGE ? (int64_t)e->counter : e->offset;
+    return e->kind == HIST_READ || e->kind == HIST_DELIVERED || e->kind == HIST_FINAL;
 }
 
-static void judge_points(struct check *c, struct point *p, size_t n)
+static int64_t told(const struct hist_event *e)
 {
-    const struct hist_event **before = check_alloc(n / 2, sizeof(*before));
-    const struct hist_event *top = NULL;
+    switch ((enum hist_kind)e->kind) {
+    case HIST_FINAL_RANGE:
+        return (int64_t)e->counter;
+    case HIST_HW:
+        return e->offset;
+    default:
+        return e->offset + 1; /* shown, or acknowledged as durable */
+    }
+}
+
+static void judge_points(struct check *c, struct point *p, size_t n, size_t questions)
+{
+    const struct hist_event **before = check_alloc(questions, sizeof(*before));
+    /* the greatest that was told; and with what was shown: the final read has findings of its own
+     */
+    const struct hist_event *top = NULL, *any = NULL;
     point_sort(p, n);
     for (size_t i = 0; i < n; i++) {
         if (i == 0 || p[i].part != p[i - 1].part) {
-            top = NULL;
+            top = any = NULL;
         }
         if (p[i].type == ASKED) {
-            before[p[i].index] = top;
+            before[p[i].index] = p[i].e->kind == HIST_HW ? any : top;
             continue;
         }
-        const struct hist_event *b = before[p[i].index];
+        const struct hist_event *b = p[i].type == ANSWERED ? before[p[i].index] : NULL;
         if (b && told(p[i].e) < told(b)) {
             const struct found v = {
                 .what = CHECK_HW_BACK, .msg = NONE, .part = p[i].part, .ev = {p[i].e, b}};
-            report(c, &v, "a high watermark of %lld, after one of %lld had been told",
-                   (long long)told(p[i].e), (long long)told(b));
+            report(c, &v, "a high watermark of %lld, after %s %lld had been %s",
+                   (long long)told(p[i].e),
+                   b->kind == HIST_SENT || is_seen(b) ? "offset" : "one of",
+                   (long long)(is_seen(b) || b->kind == HIST_SENT ? b->offset : told(b)),
+                   is_seen(b)             ? "shown"
+                   : b->kind == HIST_SENT ? "acknowledged as durable"
+                                          : "told");
         }
-        top = !top || told(p[i].e) > told(top) ? p[i].e : top;
+        any = !any || told(p[i].e) > told(any) ? p[i].e : any;
+        if (p[i].type == ANSWERED && (!top || told(p[i].e) > told(top))) {
+            top = p[i].e;
+        }
     }
     free(before);
+}
+
+/* What was shown or acknowledged as durable lies below the watermark from then on. */
+static void add_shown(const struct check *c, struct point *p, size_t *n)
+{
+    for (size_t i = 0; i < c->n_seen; i++) {
+        const struct seen *s = &c->seen[i];
+        p[(*n)++] = (struct point){.part = s->part, .at = s->at, .type = SHOWN, .e = s->e};
+    }
+    for (uint32_t i = 0; i < c->n_messages; i++) {
+        const struct message *m = &c->messages[i];
+        if (m->sent && m->sent->outcome == HIST_OK && m->sent->offset >= 0 && m->part != NONE &&
+            m->send->extra == HIST_DURABLE && m->send->generation == 0) {
+            p[(*n)++] =
+                (struct point){.part = m->part, .at = m->sent->at_ns, .type = SHOWN, .e = m->sent};
+        }
+    }
 }
 
 static void judge_watermarks(struct check *c)
 {
     size_t n = 0, room = 0;
     for (int fill = 0; fill < 2; fill++) {
-        struct point *p = fill ? check_alloc(room * 2, sizeof(*p)) : NULL;
+        struct point *p =
+            fill ? check_alloc(room * 2 + c->n_seen + c->n_messages, sizeof(*p)) : NULL;
         for (size_t i = 0; i < c->n_files; i++) {
             const struct hist_file *h = &c->files[i].h;
             for (size_t k = 0; k < h->n; k++) {
@@ -141,7 +189,8 @@ static void judge_watermarks(struct check *c)
             }
         }
         if (fill) {
-            judge_points(c, p, n);
+            add_shown(c, p, &n);
+            judge_points(c, p, n, room);
         }
         free(p);
     }

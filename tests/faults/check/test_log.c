@@ -56,7 +56,7 @@ static void member_begins_too_late(void **state)
     join(w, M1);
     gained(w, M1, 0, 1, 1);
     deliver_all(w, M1, 0, 2, 6);
-    world_wants(w, CHECK_READ_SKIP);
+    world_wants_two(w, CHECK_READ_SKIP, CHECK_POSITION_AHEAD);
 }
 
 static void member_led_past_what_retention_took(void **state)
@@ -136,8 +136,8 @@ static void double_owner(void **state)
     struct world *w = *state;
     fill(w, 1, 3, 0);
     join(w, M1);
-    gained(w, M1, 0, 0, 4);
     join(w, M2);
+    gained(w, M1, 0, 0, 4);
     gained(w, M2, 0, 0, 4);
     world_wants(w, CHECK_DOUBLE_OWNER);
 }
@@ -364,7 +364,7 @@ static void position_past_the_end(void **state)
     struct world *w = *state;
     four_of_six(w);
     position(w, LOG_GROUP, 0, 7);
-    world_wants(w, CHECK_POSITION_PAST);
+    world_wants_two(w, CHECK_POSITION_PAST, CHECK_POSITION_AHEAD);
 }
 
 static void commit_past_the_end(void **state)
@@ -620,12 +620,92 @@ static void gained_below_the_second_commit_of_a_generation(void **state)
     world_wants(w, CHECK_GAINED_BACK);
 }
 
+/* M1 dies over what it had; the group goes on behind it. */
+static void gained_beyond_all_commits(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 6, 0);
+    join(w, M1);
+    join(w, M2);
+    gained(w, M1, 0, 0, 1);
+    deliver_all(w, M1, 0, 0, 4);
+    commit(w, M1, 0, 2, 1, HIST_OK);
+    gained(w, M2, 0, 4, 2);
+    deliver_all(w, M2, 0, 4, 6);
+    w->last_group = LOG_GROUP;
+    world_wants(w, CHECK_POSITION_AHEAD);
+}
+
+static void gained_behind_a_commit_without_an_answer(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 6, 0);
+    join(w, M1);
+    join(w, M2);
+    gained(w, M1, 0, 0, 1);
+    deliver_all(w, M1, 0, 0, 4);
+    commit_ask(w, M1, 0, 4, 1);
+    gained(w, M2, 0, 4, 2);
+    deliver_all(w, M2, 0, 4, 6);
+    w->last_group = LOG_GROUP;
+    world_clean(w);
+}
+
+/* A crash forgets a generation that was told: who joins afterwards is told it again. */
+static void a_generation_comes_again(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 3, 0);
+    fill(w, 4, 3, 1);
+    join(w, M1);
+    gained(w, M1, 0, 0, 7);
+    join(w, M2);
+    gained(w, M2, 1, 0, 7);
+    world_wants(w, CHECK_EPOCH_BACK);
+}
+
+static void a_smaller_generation_told_late(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 3, 0);
+    fill(w, 4, 3, 1);
+    join(w, M1);
+    join(w, M2);
+    gained(w, M2, 1, 0, 7);
+    gained(w, M1, 0, 0, 6); /* it joined before that */
+    world_clean(w);
+}
+
+/* What the group had not read yet is deleted, and the start of the log excuses it. */
+static void deleted_before_the_group_had_it(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 2, 0);
+    join(w, M1);
+    gained(w, M1, 0, 0, 1);
+    deliver_all(w, M1, 0, 0, 2);
+    commit(w, M1, 0, 2, 1, HIST_OK);
+    left(w, M1);
+    fill(w, 3, 2, 0);
+    join(w, M2);
+    gained(w, M2, 0, 3, 2);
+    deliver_all(w, M2, 0, 3, 4);
+    w->log[0].start = 3;
+    w->last_group = LOG_GROUP;
+    world_wants(w, CHECK_UNDELIVERED);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int test_log(void)
 {
     const struct CMUnitTest tests[] = {
         T(one_member),
+        T(gained_beyond_all_commits),
+        T(gained_behind_a_commit_without_an_answer),
+        T(a_generation_comes_again),
+        T(a_smaller_generation_told_late),
+        T(deleted_before_the_group_had_it),
         T(handed_over_with_redelivery),
         T(member_skips),
         T(member_begins_too_late),

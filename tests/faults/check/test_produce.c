@@ -518,12 +518,47 @@ static void answers_that_cross(void **state)
     world_clean(w);
 }
 
+/* Nobody need find it below the start of the log, but its place was another's. */
+static void below_the_start_another_was_shown(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 1, 0);
+    send_(w, P2, 1, 0);
+    send_(w, P1, 2, 0);
+    sent(w, P1, 2, 0, 1, HIST_OK);
+    append(w, P2, 1, 0); /* never answered */
+    read_(w, 0, 1);
+    fill(w, 3, 3, 0);
+    w->log[0].start = 3;
+    world_wants(w, CHECK_TWO_VALUES);
+}
+
+static void nothing_may_be_deleted(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 6, 0);
+    w->log[0].start = 4;
+    w->o.keeps_all = true;
+    world_wants(w, CHECK_TRIMMED);
+}
+
+static void nothing_was_deleted(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 6, 0);
+    w->o.keeps_all = true;
+    world_clean(w);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int test_produce(void)
 {
     const struct CMUnitTest tests[] = {
         T(clean_run),
+        T(below_the_start_another_was_shown),
+        T(nothing_may_be_deleted),
+        T(nothing_was_deleted),
         T(lost_at_the_end),
         T(lost_in_the_middle_and_overwritten),
         T(lost_without_an_offset),

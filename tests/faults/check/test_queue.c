@@ -9,6 +9,14 @@ static void later(struct world *w, int64_t s)
     w->now += s * 1000000000;
 }
 
+static void work_off(struct world *w, enum who who, int32_t p, int64_t from, int64_t to)
+{
+    for (int64_t o = from; o < to; o++) {
+        deliver(w, who, p, o, 1);
+        settle(w, who, p, o, ACK, HIST_OK);
+    }
+}
+
 static void worked_off(void **state)
 {
     struct world *w = *state;
@@ -371,8 +379,8 @@ static void never_delivered(void **state)
     struct world *w = *state;
     fill(w, 1, 4, 0);
     join(w, W1);
-    deliver_all(w, W1, 0, 0, 2);
-    deliver(w, W1, 0, 3, 1);
+    work_off(w, W1, 0, 0, 2);
+    work_off(w, W1, 0, 3, 4);
     w->last_group = QUEUE_GROUP;
     world_wants(w, CHECK_UNDELIVERED);
 }
@@ -383,7 +391,7 @@ static void a_whole_partition_never_delivered(void **state)
     fill(w, 1, 2, 0);
     fill(w, 3, 1, 1);
     join(w, W1);
-    deliver_all(w, W1, 0, 0, 2);
+    work_off(w, W1, 0, 0, 2);
     w->last_group = QUEUE_GROUP;
     world_wants(w, CHECK_UNDELIVERED);
 }
@@ -403,7 +411,7 @@ static void below_the_start_and_not_delivered(void **state)
     struct world *w = *state;
     fill(w, 1, 4, 0);
     join(w, W1);
-    deliver_all(w, W1, 0, 2, 4);
+    work_off(w, W1, 0, 2, 4);
     w->log[0].start = 2;
     w->last_group = QUEUE_GROUP;
     world_clean(w);
@@ -425,7 +433,7 @@ static void came_in_after_the_group_was_drained(void **state)
     struct world *w = *state;
     fill(w, 1, 2, 0);
     join(w, W1);
-    deliver_all(w, W1, 0, 0, 2);
+    work_off(w, W1, 0, 0, 2);
     struct hist_event e = {
         .kind = HIST_UNSEEN, .partition = -1, .offset = -1, .group = QUEUE_GROUP};
     world_add(w, DI, e);
@@ -489,12 +497,50 @@ static void probe_unknown(void **state)
     world_wants(w, CHECK_PROBE);
 }
 
+/* The worker died over it, and the broker takes it for done. */
+static void handed_out_and_forgotten(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 3, 0);
+    join(w, W1);
+    work_off(w, W1, 0, 0, 2);
+    deliver(w, W1, 0, 2, 1);
+    w->last_group = QUEUE_GROUP;
+    world_wants(w, CHECK_UNSETTLED);
+}
+
+static void handed_out_and_perhaps_acknowledged(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 3, 0);
+    join(w, W1);
+    work_off(w, W1, 0, 0, 2);
+    deliver(w, W1, 0, 2, 1);
+    settle(w, W1, 0, 2, ACK, HIST_UNKNOWN);
+    w->last_group = QUEUE_GROUP;
+    world_clean(w);
+}
+
+static void handed_out_until_it_was_dead(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 2, 0);
+    join(w, W1);
+    work_off(w, W1, 0, 0, 1);
+    deliver(w, W1, 0, 1, 16);
+    w->last_group = QUEUE_GROUP;
+    world_clean(w);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int test_queue(void)
 {
     const struct CMUnitTest tests[] = {
         T(worked_off),
+        T(handed_out_and_forgotten),
+        T(handed_out_and_perhaps_acknowledged),
+        T(handed_out_until_it_was_dead),
         T(nacked_and_delivered_again),
         T(ack_unknown_and_delivered_again),
         T(ack_refused_and_delivered_again),

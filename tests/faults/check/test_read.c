@@ -109,8 +109,9 @@ static void seen_and_below_the_start_now(void **state)
 static void watermarks_rise(void **state)
 {
     struct world *w = *state;
-    fill(w, 1, 5, 0);
+    fill(w, 1, 2, 0);
     watermark(w, 0, 2);
+    fill(w, 3, 3, 0);
     watermark(w, 0, 5);
     watermark(w, 1, 0);
     world_clean(w);
@@ -138,8 +139,9 @@ static void watermark_beyond_the_final_one(void **state)
 static void watermark_asked_before_the_other_was_told(void **state)
 {
     struct world *w = *state;
-    fill(w, 1, 5, 0);
+    fill(w, 1, 3, 0);
     const int64_t asked = world_tick(w);
+    fill(w, 4, 2, 0);
     watermark(w, 0, 5);
     struct hist_event late = {
         .kind = HIST_HW, .topic = TOPIC, .partition = 0, .offset = 3, .counter = (uint64_t)asked};
@@ -179,12 +181,86 @@ static void a_pass_of_the_final_read_skips(void **state)
     world_wants(w, CHECK_READ_SKIP);
 }
 
+static void watermark_below_what_was_shown(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 3, 0);
+    send_(w, P1, 4, 0);
+    append(w, P1, 4, 0);
+    read_(w, 0, 3);
+    watermark(w, 0, 3); /* shown before it was durable; a restart, and it comes again */
+    sent(w, P1, 4, 0, 3, HIST_OK);
+    world_wants(w, CHECK_HW_BACK);
+}
+
+static void watermark_below_what_was_acknowledged(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 4, 0);
+    watermark(w, 0, 3);
+    world_wants(w, CHECK_HW_BACK);
+}
+
+static void watermark_below_what_was_written(void **state)
+{
+    struct world *w = *state;
+    w->level = HIST_WRITTEN;
+    fill(w, 1, 4, 0);
+    watermark(w, 0, 3);
+    world_clean(w);
+}
+
+static void subscribe_from_earliest(struct world *w, uint32_t sub)
+{
+    world_add(w, R1,
+              (struct hist_event){.kind = HIST_JOIN, .partition = -1, .offset = -1, .extra = sub});
+}
+
+static void a_subscription_from_the_start_begins_later(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 5, 0);
+    subscribe_from_earliest(w, 1);
+    read_sub(w, 1, 0, 2);
+    world_wants(w, CHECK_READ_SKIP);
+}
+
+static void a_subscription_from_a_start_that_has_moved(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 6, 0);
+    subscribe_from_earliest(w, 1);
+    read_sub(w, 1, 0, 0);
+    subscribe_from_earliest(w, 2);
+    read_sub(w, 2, 0, 2);
+    read_sub(w, 2, 0, 3);
+    w->log[0].start = 4;
+    world_clean(w);
+}
+
+static void a_reader_that_does_not_come_to_the_end(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 5, 0);
+    read_(w, 0, 0);
+    world_add(
+        w, R1,
+        (struct hist_event){.kind = HIST_UNSEEN, .partition = -1, .offset = -1, .counter = 4});
+    world_wants(w, CHECK_UNSEEN);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int test_read(void)
 {
     const struct CMUnitTest tests[] = {
         T(reads_all_in_order),
+        T(watermark_below_what_was_shown),
+        T(watermark_below_what_was_acknowledged),
+        T(watermark_below_what_was_written),
+        T(a_subscription_from_the_start_begins_later),
+        T(a_subscription_from_a_start_that_has_moved),
+        T(a_reader_that_does_not_come_to_the_end),
         T(skips_one),
         T(led_past_what_retention_took),
         T(told_what_retention_took),

@@ -98,6 +98,84 @@ static void no_probes_wanted(void **state)
     world_clean(w);
 }
 
+static void probed_before_healing(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 3, 0);
+    for (uint64_t p = HIST_PROBE_PRODUCE; p <= HIST_PROBE_JOIN; p++) {
+        world_add(
+            w, DI,
+            (struct hist_event){.kind = HIST_PROBE, .partition = -1, .offset = -1, .counter = p});
+    }
+    w->no_probes = true;
+    world_invalid(w, "no probe of produce after healing");
+}
+
+/* ---------------------------------------------------------------- who was there and did nothing */
+
+static void a_busy_run(struct world *w)
+{
+    fill(w, 1, 3, 0);
+    read_(w, 0, 0);
+    watermark(w, 0, 3);
+    join(w, M1);
+    gained(w, M1, 0, 0, 1);
+    deliver_all(w, M1, 0, 0, 3);
+    commit(w, M1, 0, 3, 1, HIST_OK);
+    join(w, W1);
+    for (int64_t o = 0; o < 3; o++) {
+        deliver(w, W1, 0, o, 1);
+        settle(w, W1, 0, o, 0, HIST_OK);
+    }
+    w->last_group = QUEUE_GROUP;
+    w->o.need_activity = true;
+}
+
+static void all_did_something(void **state)
+{
+    a_busy_run(*state);
+    world_clean(*state);
+}
+
+static void nobody_looked_at_a_group(void **state)
+{
+    struct world *w = *state;
+    a_busy_run(w);
+    w->last_group = LOG_GROUP;
+    world_invalid(w, "nobody looked whether group 2 had everything");
+}
+
+static void a_reader_that_read_nothing(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 3, 0);
+    world_add(w, R1, (struct hist_event){.kind = HIST_JOIN, .partition = -1, .extra = 1});
+    w->o.need_activity = true;
+    world_invalid(w, "no reader was handed anything");
+}
+
+static void a_member_that_never_committed(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 3, 0);
+    join(w, M1);
+    gained(w, M1, 0, 0, 1);
+    deliver_all(w, M1, 0, 0, 3);
+    w->last_group = LOG_GROUP;
+    w->o.need_activity = true;
+    world_invalid(w, "no member got a partition and committed");
+}
+
+static void a_worker_and_an_observer_that_did_nothing(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 3, 0);
+    join(w, W1);
+    position(w, LOG_GROUP, 0, 0);
+    w->o.need_activity = true;
+    world_invalid(w, "no worker settled anything");
+}
+
 /* ---------------------------------------------------------------- the final read */
 
 static void no_final_read(void **state)
@@ -288,6 +366,16 @@ static void damage_in_the_middle(void **state)
     struct world *w = *state;
     fill(w, 1, 3, 0);
     tear(w, P1, 3, "damaged", 7);
+    world_invalid(w, "damaged in the middle");
+}
+
+/* Zeros where events were, and events behind them. */
+static void a_hole_in_a_history(void **state)
+{
+    struct world *w = *state;
+    fill(w, 1, 3, 0);
+    const char zeros[2 * sizeof(struct hist_event)] = {0};
+    tear(w, P1, 3, zeros, sizeof(zeros));
     world_invalid(w, "damaged in the middle");
 }
 
@@ -486,6 +574,12 @@ int test_valid(void)
         T(less_than_half_was_ok),
         T(less_is_allowed),
         T(no_probes),
+        T(probed_before_healing),
+        T(all_did_something),
+        T(nobody_looked_at_a_group),
+        T(a_reader_that_read_nothing),
+        T(a_member_that_never_committed),
+        T(a_worker_and_an_observer_that_did_nothing),
         T(no_probes_wanted),
         T(no_final_read),
         T(one_pass_only),
@@ -506,6 +600,7 @@ int test_valid(void)
         T(killed_client),
         T(torn_last_event),
         T(damage_in_the_middle),
+        T(a_hole_in_a_history),
         T(an_end_that_counts_wrong),
         T(an_empty_history),
         T(of_another_run),

@@ -131,7 +131,7 @@ static int64_t count_events(const struct hist_event *e, size_t slots)
     while (n < slots && e[n].kind != HIST_NONE && e[n].check == hist_check(&e[n])) {
         n++;
     }
-    for (size_t i = n + 1; i < slots && i < n + 2; i++) {
+    for (size_t i = n + 1; i < slots; i++) {
         if (e[i].kind != HIST_NONE) {
             return -1;
         }

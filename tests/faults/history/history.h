@@ -39,7 +39,8 @@ enum hist_kind {
     HIST_SUB_ERROR = 24, /* a subscription ended by itself: extra = weir_code, offset, partition */
 
     /* groups; group = number of the group in this run, generation = weir_sub_epoch */
-    HIST_JOIN = 30,      /* before joining; extra = number of the subscription in this client */
+    HIST_JOIN = 30,      /* before joining; extra = number of the subscription in this client. Of a
+                            reader: before a subscription from the start of the log, group 0 */
     HIST_GAINED = 31,    /* log mode: partition, offset where it goes on, generation */
     HIST_LOST = 32,      /* log mode: partition, generation; flag HIST_DROPPED: taken, not given */
     HIST_LEFT = 33,      /* the member ended; nothing of it comes later */
@@ -57,7 +58,8 @@ enum hist_kind {
     HIST_START = 51,  /* the broker serves (again); extra = ms it took */
     HIST_HEAL = 52,   /* faults have stopped for good */
     HIST_PROBE = 53,  /* after healing: extra = ms, counter = enum hist_probe, outcome */
-    HIST_UNSEEN = 54, /* after draining: group, counter = messages its lag still showed */
+    HIST_UNSEEN = 54, /* after draining: group, counter = messages its lag still showed. Of a
+                         reader: group 0, messages it could not read to the end */
     HIST_CUT = 55 /* power loss: bytes that were not synced are gone (allowed loss of `written`) */
 };
 

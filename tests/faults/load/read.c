@@ -22,33 +22,97 @@ static void add_sub_error(struct load *l, weir_sub *sub, uint32_t group)
     hist_add(&l->hist, &ev);
 }
 
+/* One that follows the newest messages of a topic. */
+struct reader {
+    struct load *l;
+    const struct load_topic *t;
+    weir *w;
+    weir_sub *sub;
+    uint32_t number;
+    int64_t next[LOAD_MAX_PARTITIONS]; /* of this subscription */
+};
+
+static void begin(struct reader *r)
+{
+    const struct hist_event e = {
+        .kind = HIST_JOIN, .partition = -1, .offset = -1, .extra = ++r->number};
+    memset(r->next, 0, sizeof(r->next));
+    hist_add(&r->l->hist, &e);
+    r->sub = weir_subscribe(r->w, r->t->name, NULL, "start=earliest");
+}
+
+static void step(struct reader *r)
+{
+    if (!r->sub) {
+        begin(r);
+    }
+    const weir_message *m = weir_next(r->sub, STEP_MS);
+    if (m) {
+        const struct hist_event e = {.kind = HIST_READ, .extra = r->number};
+        load_add_message(r->l, e, m, r->t->number);
+        if (m->partition >= 0 && m->partition < r->t->partitions) {
+            r->next[m->partition] = m->offset + 1;
+        }
+        weir_done(m, WEIR_ACK);
+    } else if (weir_sub_error(r->sub).code != WEIR_OK &&
+               weir_sub_error(r->sub).code != WEIR_E_TIMEOUT) {
+        add_sub_error(r->l, r->sub, 0);
+        weir_unsubscribe(r->sub);
+        r->sub = NULL;
+    }
+}
+
+/* How much lies between the reader and the ends of the logs, which are asked for when ask is set.
+ */
+static uint64_t missing(struct reader *r, int64_t *ends, bool ask)
+{
+    uint64_t n = 0;
+    for (int32_t p = 0; p < r->t->partitions; p++) {
+        int64_t start = 0;
+        weir_error e = {.outcome = WEIR_DONE};
+        if (ask) {
+            e = weir_offset(r->w, r->t->name, p, WEIR_OFFSET_END, &ends[p], NULL, ANSWER_MS);
+        }
+        if (ask && e.outcome == WEIR_DONE) {
+            e = weir_offset(r->w, r->t->name, p, WEIR_OFFSET_START, &start, NULL, ANSWER_MS);
+        }
+        if (e.outcome != WEIR_DONE) {
+            return UINT64_MAX; /* it cannot be told: that is no end either */
+        }
+        if (start >= ends[p]) {
+            ends[p] = 0; /* nothing is there */
+        }
+        n += ends[p] > r->next[p] ? (uint64_t)(ends[p] - r->next[p]) : 0;
+    }
+    return n;
+}
+
+/* After faults and producers have stopped a reader comes to the end, like a group. */
+static void read_to_end(struct reader *r)
+{
+    int64_t ends[LOAD_MAX_PARTITIONS] = {0};
+    const int64_t until = hist_now_ns() + (int64_t)IDLE_MS * 1000000;
+    struct hist_event e = {.kind = HIST_UNSEEN, .partition = -1, .offset = -1};
+    e.counter = missing(r, ends, true);
+    while (e.counter > 0 && e.counter != UINT64_MAX && hist_now_ns() < until) {
+        step(r);
+        e.counter = missing(r, ends, false);
+    }
+    hist_add(&r->l->hist, &e);
+}
+
 int load_read(struct load *l)
 {
-    const struct load_topic *t = &l->o->topics[0];
-    weir *w = weir_open(l->o->url, l->o->handle);
-    weir_sub *sub = NULL;
-    uint32_t number = 0;
+    static struct reader r;
+    r.l = l;
+    r.t = &l->o->topics[0];
+    r.w = weir_open(l->o->url, l->o->handle);
     while (!load_stopped()) {
-        if (!sub) {
-            char options[300];
-            snprintf(options, sizeof(options), "start=earliest %s", l->o->extra);
-            sub = weir_subscribe(w, t->name, NULL, options);
-            number++;
-        }
-        const weir_message *m = weir_next(sub, STEP_MS);
-        if (m) {
-            const struct hist_event e = {.kind = HIST_READ, .extra = number};
-            load_add_message(l, e, m, t->number);
-            weir_done(m, WEIR_ACK);
-        } else if (weir_sub_error(sub).code != WEIR_OK &&
-                   weir_sub_error(sub).code != WEIR_E_TIMEOUT) {
-            add_sub_error(l, sub, 0);
-            weir_unsubscribe(sub);
-            sub = NULL;
-        }
+        step(&r);
     }
-    weir_unsubscribe(sub);
-    weir_close(w, 1000);
+    read_to_end(&r);
+    weir_unsubscribe(r.sub);
+    weir_close(r.w, 1000);
     return 0;
 }
 
