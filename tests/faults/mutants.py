@@ -40,8 +40,8 @@ MUTANTS = {
     "ACKED_NOT_WRITTEN": ["kill9", "churn"],
     "BLIND1": ["power_resend"],
     "BLIND2": [],  # written without a look at the suite: no cell of its own
-    "BLIND3": [],
-    "BLIND4": [],
+    "BLIND3": ["rejoin"],
+    "BLIND4": ["leases"],
 }
 # Cells that cannot tell one server from another: they start stores of their own, or hold for minutes.
 NOT_USED = ("corrupt", "pause_long")
