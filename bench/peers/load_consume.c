@@ -86,9 +86,9 @@ static void read_all(struct reader *r)
 {
     struct consume *a = r->all;
     const struct load *l = a->l;
+    int64_t counted = 0; /* some may have come while subscribing */
 
     for (int64_t now_ns = peer_now_ns(); !over(r, now_ns); now_ns = peer_now_ns()) {
-        const int64_t before = r->n;
         if (l->max_take_rate > 0 &&
             (double)r->n / (double)l->max_take_rate > (double)(now_ns - a->start_ns) / 1e9) {
             l->driver->wait(r->c, now_ns + LOAD_NS_PER_S / 1000);
@@ -102,10 +102,11 @@ static void read_all(struct reader *r)
         if (l->driver->push != NULL) {
             l->driver->push(r->c);
         }
-        if (r->n > before) {
+        if (r->n > counted) {
             r->last_ns = peer_now_ns();
             atomic_store_explicit(&a->last_ns, r->last_ns, memory_order_relaxed);
-            (void)atomic_fetch_add_explicit(&a->n_taken, r->n - before, memory_order_relaxed);
+            (void)atomic_fetch_add_explicit(&a->n_taken, r->n - counted, memory_order_relaxed);
+            counted = r->n;
         } else {
             l->driver->wait(r->c, now_ns + LOAD_WAIT_MS * (LOAD_NS_PER_S / 1000) / 10);
         }

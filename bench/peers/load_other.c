@@ -45,6 +45,11 @@ int load_hold(struct load *l)
     l->o.window = 1;
     while (conns != NULL && n < l->clients && (conns[n] = load_open(l, &l->o, &on)) != NULL) {
         n++;
+        if (l->driver->connect != NULL && l->driver->connect(conns[n - 1]) != 0) {
+            (void)load_fail("%s: %s", l->driver->name, conns[n - 1]->error);
+            l->driver->close(conns[--n]);
+            break;
+        }
     }
     printf("READY %u\n", n);
     (void)fflush(stdout);

@@ -63,9 +63,11 @@ struct peer_driver {
     /** Makes the topic (or stream, queue ...), and the group when o->group is set. @return 0, or
      * -1 with a sentence in err */
     int (*setup)(const struct peer_options *o, char *err);
-    /** A connection on which one round trip was made. @return NULL: no memory; a failure is in
-     * error. */
+    /** A connection, used once where the protocol has something to ask. @return NULL: no memory; a
+     * failure is in error. */
     struct peer_conn *(*open)(const struct peer_options *o, const struct peer_events *on);
+    /** Makes the connection now, where open() does not. NULL allowed. @return 0 or -1 */
+    int (*connect)(struct peer_conn *c);
     /** Queues one message. FULL: poll first. The value is copied or sent before it returns. */
     enum peer_sent (*send)(struct peer_conn *c, const void *value, size_t size, int64_t stamp);
     /** Nothing more comes for now: what is gathered may go. NULL allowed. */

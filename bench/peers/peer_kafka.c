@@ -141,6 +141,23 @@ static int become_producer(struct conn *c)
     return c->topic != NULL ? 0 : peer_fail(&c->base, "no topic");
 }
 
+static int conn_connect(struct peer_conn *b)
+{
+    struct conn *c = (struct conn *)b;
+    const struct rd_kafka_metadata *ignored = NULL;
+    int rc = become_producer(c);
+
+    if (rc == 0) {
+        const rd_kafka_resp_err_t e = rd_kafka_metadata(c->rk, 0, NULL, &ignored, ADMIN_MS);
+        rc =
+            e == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : peer_fail(b, "metadata: %s", rd_kafka_err2str(e));
+        if (ignored != NULL) {
+            rd_kafka_metadata_destroy(ignored);
+        }
+    }
+    return rc;
+}
+
 static enum peer_sent conn_send(struct peer_conn *b, const void *value, size_t size, int64_t stamp)
 {
     struct conn *c = (struct conn *)b;
@@ -296,6 +313,7 @@ const struct peer_driver peer_kafka = {
     .modes = PEER_READ | PEER_LOG,
     .setup = setup,
     .open = conn_open,
+    .connect = conn_connect,
     .send = conn_send,
     .poll = conn_poll,
     .wait = conn_wait,

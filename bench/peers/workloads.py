@@ -150,8 +150,8 @@ def read_files(folder):
 
 
 def fanout(bench):
-    """Ten groups that each get everything."""
-    mode = _mode(bench, "log")
+    """Ten groups (or readers, where there are no groups) that each get everything."""
+    mode = _mode(bench, "log", "read")
     if not mode:
         return
     with bench.server() as server:
