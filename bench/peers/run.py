@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -300,6 +301,7 @@ def main():
                            "window": q.window or "65536"} for q in peers},
         "missing": missing, "commands": {}, "seconds": {}, "disk": [], "runs": []}
     start = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped and files removed
     try:
         run_all(env, peers, modes, results)
     finally:
