@@ -195,8 +195,8 @@ class MemoryLimit(Cell):
     """Address space that ends (prlimit), and the kernel that kills (cgroup), both under load."""
     name, fault, guards = "memory_limit", "F3b", "G1-G5 G8"
     may_exit = Allocations.CODES
-    counts = "memory"
-    quick, full, per_run = 4, 100, 20
+    counts = "memory"  # with little address space it sometimes goes on
+    quick, full, per_run = 6, 100, 20
     needs_faults = ("memory",)
     load = None
     acks = 3000  # the server is started most of the time
@@ -235,21 +235,28 @@ class MemoryLimit(Cell):
         """Leaves it some MiB more than it has; a heavy producer takes them."""
         room = rig.rnd.randint(1, 6) * MIB
         heavy = rig.client("produce", rate=3000, size="2000-8000")
-        if kind == "kernel":
-            with contextlib.suppress(OSError):  # EBUSY: it has more by now
-                group.limit(group.anonymous() + room)
-        else:
-            with open(f"/proc/{rig.server.pid}/statm", encoding="ascii") as f:
-                have = int(f.read().split()[0]) * resource.getpagesize()
-            resource.prlimit(rig.server.pid, resource.RLIMIT_AS, (have + room, have + room))
-        until = time.monotonic() + 8
+        until, left, tighten = time.monotonic() + 8, room, 0
         while rig.running() and time.monotonic() < until:
+            if time.monotonic() >= tighten:  # what it gave back meanwhile would be room again
+                MemoryLimit.limit(rig, group, kind, left)
+                left, tighten = left // 2, time.monotonic() + 1
             rig.sleep(0.02)
         heavy.stop()
         if not rig.running():
             judge_end(rig, f"{kind}, {room} bytes left", (-signal.SIGKILL,) if kind == "kernel" else Allocations.CODES)
             rig.fault("memory")
             rig.fault(f"memory_{kind}")
+
+    @staticmethod
+    def limit(rig, group, kind, room):
+        if kind == "kernel":
+            with contextlib.suppress(OSError):  # EBUSY: it has more by now
+                group.limit(group.anonymous() + room)
+            return
+        with contextlib.suppress(OSError):  # it has just ended
+            with open(f"/proc/{rig.server.pid}/statm", encoding="ascii") as f:
+                have = int(f.read().split()[0]) * resource.getpagesize()
+            resource.prlimit(rig.server.pid, resource.RLIMIT_AS, (have + room, have + room))
 
 
 class Descriptors(Cell):
