@@ -368,7 +368,8 @@ class RocketMq(Java):
             lines = {"brokerClusterName": "bench", "brokerName": "bench", "brokerId": 0, "brokerIP1": "127.0.0.1",
                      "listenPort": port, "haListenPort": free_port(), "storePathRootDir": store,
                      "storePathCommitLog": os.path.join(store, "commitlog"), "autoCreateTopicEnable": "true",
-                     "namesrvAddr": "", "waitTimeMillsInSendQueue": 30000, **transfer, **self.settings}
+                     "namesrvAddr": "", "waitTimeMillsInSendQueue": 30000,
+                     "waitTimeMillsInAckQueue": 30000, **transfer, **self.settings}
             with open(config, "w", encoding="ascii") as f:
                 f.writelines(f"{k}={v}\n" for k, v in lines.items())
         with open(config, encoding="ascii") as f:
