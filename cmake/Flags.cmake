@@ -33,7 +33,10 @@ if(WEIR_COVERAGE)
     target_link_options(weir_flags INTERFACE --coverage)
 endif()
 if(WEIR_FUZZ)
-    target_compile_options(weir_flags INTERFACE -fsanitize=fuzzer-no-link)
+    # Comparisons are watched in proto only, where the decoders are (proto/CMakeLists.txt): a call at
+    # each of them costs a third of the time of a target that runs a whole server.
+    target_compile_options(weir_flags INTERFACE -fsanitize=fuzzer-no-link
+        -fno-sanitize-coverage=trace-cmp)
     target_link_options(weir_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 if(WEIR_BUG)

@@ -317,7 +317,9 @@ static void start(void)
     w.conf.listen.n = 0;
     w.conf.dev = true;
     w.conf.memory = 64 << 20;
+    w.conf.connection_memory = 256 << 20; /* else it looks how much the machine has */
     if (config_set(&w.conf, "log_level", "error", "fuzz", &e) != WERR_OK ||
+        config_set(&w.conf, "http", "", "fuzz", &e) != WERR_OK ||
         server_open(&w.srv, &w.conf, &e) != WERR_OK) {
         abort();
     }

@@ -14,7 +14,7 @@
 #include "storage/store_mem.h"
 #include "tests/fuzz/target.h"
 
-enum { PARTITIONS = 8, BATCHES = 3, RECORDS = 10, MAX_ROWS = 64 };
+enum { PARTITIONS = 8, BATCHES = 2, RECORDS = 15, MAX_ROWS = 64, MAX_COMMITS = 4 };
 
 static struct {
     struct memdisk *disk;
@@ -23,6 +23,15 @@ static struct {
     int64_t mono_ns, wall_ms;
     uint64_t random;
 } w;
+
+/* What the store committed while it took the logs: applied anew for every input. */
+static struct {
+    struct commit {
+        uint64_t lsn;
+        struct buf rec;
+    } commits[MAX_COMMITS];
+    size_t n;
+} made;
 
 static int64_t mono_ns(void *arg)
 {
@@ -66,29 +75,23 @@ static void open_store(void)
     must(store_open_mem(&w.st, w.disk, STORE_MEM_STEPPED, &conf, &e) == WERR_OK);
 }
 
-/* A stored batch; made once, stamped anew for every place. */
 static struct blob *make_batch(uint64_t base, struct batch_head *h)
 {
-    static struct buf bytes;
+    const struct batch_producer prod = {.id = 1, .epoch = 0, .base_seq = 0};
+    struct batch_builder bb;
+    struct buf zip = {0};
+    struct slice out;
     struct blob *b;
 
-    if (bytes.len == 0) {
-        const struct batch_producer prod = {.id = 1, .epoch = 0, .base_seq = 0};
-        struct batch_builder bb;
-        struct buf zip = {0};
-        struct slice out;
-
-        batch_builder_init(&bb, 0);
-        for (int i = 0; i < RECORDS; i++) {
-            must(batch_add(&bb, 1000, slice_str("key"), slice_str("value"), NULL, 0) == WERR_OK);
-        }
-        must(batch_finish(&bb, &prod, BATCH_CODEC_NONE, &zip, &out) == WERR_OK);
-        buf_put(&bytes, out.p, out.n);
-        batch_builder_fini(&bb);
-        buf_fini(&zip);
+    batch_builder_init(&bb, 0);
+    for (int i = 0; i < RECORDS; i++) {
+        must(batch_add(&bb, 1000, slice_str("key"), slice_str("value"), NULL, 0) == WERR_OK);
     }
-    b = blob_copy(bytes.p, bytes.len);
+    must(batch_finish(&bb, &prod, BATCH_CODEC_NONE, &zip, &out) == WERR_OK);
+    b = blob_copy(out.p, out.n);
     must(b != NULL);
+    batch_builder_fini(&bb);
+    buf_fini(&zip);
     batch_stamp(b->p, base, 1700000000000 - 1000, 1);
     batch_head_read(b->p, h);
     return b;
@@ -106,6 +109,52 @@ static void put_logs(struct store_txn *t)
         }
     }
 }
+
+/* ---------------------------------------------------------------- the logs, made once */
+
+static enum werr keep_commit(void *arg, uint64_t lsn, struct slice rec)
+{
+    (void)arg;
+    must(made.n < MAX_COMMITS);
+    made.commits[made.n].lsn = lsn;
+    buf_put(&made.commits[made.n++].rec, rec.p, rec.n);
+    return WERR_OK;
+}
+
+static void make_logs(void)
+{
+    struct store_txn *t;
+    struct werror e;
+
+    w.disk = memdisk_new();
+    must(w.disk != NULL);
+    open_store();
+    t = store_txn_new(w.st);
+    put_logs(t);
+    store_submit(w.st, t, STORE_SYNC, false, NULL, NULL);
+    store_step(w.st);
+    must(store_replay(w.st, 0, keep_commit, NULL, &e) == WERR_OK && made.n > 0);
+    store_close(w.st);
+    memdisk_free(w.disk);
+}
+
+/* A disk with the logs on it. */
+static void fill_disk(void)
+{
+    struct werror e;
+
+    if (made.n == 0) {
+        make_logs();
+    }
+    w.disk = memdisk_new();
+    must(w.disk != NULL);
+    for (size_t i = 0; i < made.n; i++) {
+        must(memdisk_apply(w.disk, made.commits[i].lsn, buf_slice(&made.commits[i].rec), &e) ==
+             WERR_OK);
+    }
+}
+
+/* ---------------------------------------------------------------- one input */
 
 static void put_rows(struct store_txn *t, const uint8_t *p, const uint8_t *end)
 {
@@ -182,16 +231,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     w.mono_ns = INT64_C(5000000000);
     w.wall_ms = INT64_C(1700000000000);
     w.random = 7;
-    w.disk = memdisk_new();
-    must(w.disk != NULL);
+    fill_disk();
     open_store();
     t = store_txn_new(w.st);
-    put_logs(t);
     put_rows(t, data, data + n);
     store_submit(w.st, t, STORE_SYNC, false, NULL, NULL);
     store_step(w.st);
-    store_close(w.st);
-    open_store();
     if (open_core()) {
         live();
         core_drain(w.co);
