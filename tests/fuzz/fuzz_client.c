@@ -13,7 +13,7 @@
 #include "tests/fuzz/target.h"
 #include "tests/unit/client/rig.h"
 
-enum { MAX_ACTIONS = 64, SUBS = 3, HELD = 8, WAIT_MS = 50 };
+enum { MAX_ACTIONS = 64, SUBS = 3, HELD = 8, WAIT_MS = 50, ROOM = 256 };
 
 struct input {
     const uint8_t *p, *end;
@@ -279,6 +279,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
     memset(&w, 0, sizeof w);
     rig_init(&w.r, "send_timeout_ms=1000");
+    w.r.fb->slot_run = 100; /* a map of 1,024 runs takes more time than all the rest */
+    w.r.fb->group_room = ROOM;
     fake_topic_add(w.r.fb, "t", 2);
     fake_topic_add(w.r.fb, "u", 1);
     fake_append(w.r.fb, "t", 0, values, 4, BATCH_CODEC_NONE);

@@ -19,6 +19,8 @@ struct fake_broker *fake_new(void)
     fb->next_pid = 7;
     fb->max_push = 64 << 10;
     fb->now_ms = 1700000000000;
+    fb->slot_run = 1;
+    fb->group_room = FAKE_MESSAGES;
     fb->limits = (struct msg_limits){.frame = LIMIT_FRAME,
                                      .batch = LIMIT_BATCH,
                                      .message = LIMIT_MESSAGE_DEFAULT,
@@ -319,11 +321,13 @@ static void do_init_producer(struct fake_conn *c, uint32_t corr, struct slice na
     msg_put_init_producer_ok(&c->out, corr, pr->pid, pr->epoch, pos, n);
 }
 
-static void put_topic_meta(struct buf *b, struct slice name, const struct fake_topic *t)
+static void put_topic_meta(const struct fake_broker *fb, struct buf *b, struct slice name,
+                           const struct fake_topic *t)
 {
     struct msg_part_meta parts[FAKE_PARTITIONS];
     struct msg_slot_run runs[LIMIT_SLOTS];
     struct werror e = {0};
+    size_t n = 0;
 
     if (!t) {
         werror_set(&e, WERR_UNKNOWN_TOPIC, "unknown topic");
@@ -333,11 +337,13 @@ static void put_topic_meta(struct buf *b, struct slice name, const struct fake_t
     for (uint32_t p = 0; p < t->conf.partitions; p++) {
         parts[p] = (struct msg_part_meta){p, 1, 1};
     }
-    for (uint32_t s = 0; s < LIMIT_SLOTS; s++) {
-        runs[s] = (struct msg_slot_run){1, s % t->conf.partitions};
+    for (uint32_t s = 0; s < LIMIT_SLOTS; n++) {
+        uint32_t left = LIMIT_SLOTS - s, count = fb->slot_run < left ? fb->slot_run : left;
+
+        runs[n] = (struct msg_slot_run){count, (uint32_t)n % t->conf.partitions};
+        s += count;
     }
-    msg_put_topic_meta(b, name, t->tid, NULL, parts, t->conf.partitions, runs, LIMIT_SLOTS,
-                       &t->conf);
+    msg_put_topic_meta(b, name, t->tid, NULL, parts, t->conf.partitions, runs, n, &t->conf);
 }
 
 static void do_metadata(struct fake_conn *c, uint32_t corr, struct msg_metadata *m)
@@ -351,7 +357,7 @@ static void do_metadata(struct fake_conn *c, uint32_t corr, struct msg_metadata 
     begin = msg_begin_metadata_ok(&c->out, corr, 1, 1, slice_str("localhost"), 9347, n);
     for (size_t i = 0; i < FAKE_TOPICS && m->all; i++) {
         if (fb->topics[i]) {
-            put_topic_meta(&c->out, slice_str(fb->topics[i]->name), fb->topics[i]);
+            put_topic_meta(fb, &c->out, slice_str(fb->topics[i]->name), fb->topics[i]);
         }
     }
     for (uint32_t i = 0; i < m->n_names && !m->all; i++) {
@@ -359,7 +365,7 @@ static void do_metadata(struct fake_conn *c, uint32_t corr, struct msg_metadata 
         char text[LIMIT_NAME + 1];
 
         snprintf(text, sizeof text, "%.*s", (int)name.n, (const char *)name.p);
-        put_topic_meta(&c->out, name, fake_topic(fb, text));
+        put_topic_meta(fb, &c->out, name, fake_topic(fb, text));
     }
     msg_end_metadata_ok(&c->out, begin, (struct slice){0});
 }

@@ -85,6 +85,8 @@ struct fake_broker {
     unsigned requests[128]; /* by op */
     char delay_id[LIMIT_DELAY_ID];
     int64_t now_ms;
+    uint32_t slot_run; /* slots in a row of one partition in METADATA */
+    size_t group_room; /* messages of a partition that a queue group knows */
 };
 
 /* One connection. */

@@ -60,7 +60,7 @@ struct fake_gpart *fake_group_add(struct fake_group *g, uint64_t tid, uint32_t p
         gp = &g->parts[g->n_parts++];
         *gp = (struct fake_gpart){.tid = tid, .p = p, .owner = -1, .target = -1};
         if (g->mode == GROUP_MODE_QUEUE) {
-            gp->messages = need(calloc(FAKE_MESSAGES, sizeof *gp->messages));
+            gp->messages = need(calloc(g->room, sizeof *gp->messages));
         }
     }
     return gp;
@@ -92,7 +92,7 @@ void fake_group_fence(struct fake_group *g, int m)
         struct fake_gpart *gp = &g->parts[i];
 
         gp->owner = gp->owner == m ? -1 : gp->owner;
-        for (size_t o = 0; gp->messages && o < FAKE_MESSAGES; o++) {
+        for (size_t o = 0; gp->messages && o < g->room; o++) {
             if (gp->messages[o].state == FAKE_LEASED && gp->messages[o].member == m) {
                 gp->messages[o].state = FAKE_READY;
             }
@@ -115,7 +115,7 @@ uint64_t fake_group_count(const struct fake_group *g, uint32_t p, enum fake_stat
 {
     uint64_t n = 0;
 
-    for (size_t o = 0; o < FAKE_MESSAGES; o++) {
+    for (size_t o = 0; o < g->room; o++) {
         n += g->parts[p].messages[o].state == st;
     }
     return n;
@@ -184,6 +184,7 @@ static struct fake_group *group_make(struct fake_broker *fb, const struct msg_jo
             snprintf(g->name, sizeof g->name, "%.*s", (int)m->group.n, (const char *)m->group.p);
             g->mode = m->mode;
             g->generation = 1;
+            g->room = fb->group_room;
         }
     }
     return g;
@@ -317,7 +318,7 @@ static size_t lease_some(struct fake_group *g, int m, struct fake_gpart *gp, uin
 {
     size_t n = 0;
 
-    for (uint64_t o = 0; o < end && o < FAKE_MESSAGES && max > 0; o++) {
+    for (uint64_t o = 0; o < end && o < g->room && max > 0; o++) {
         struct fake_message *x = &gp->messages[o];
         bool same = x->state == FAKE_LEASED && x->attempt == attempt && x->member == m;
 
@@ -422,9 +423,13 @@ void fake_group_push(struct fake_conn *c)
     }
 }
 
-static bool holds(const struct fake_gpart *gp, const struct msg_settle_item *it)
+static bool holds(const struct fake_group *g, const struct fake_gpart *gp,
+                  const struct msg_settle_item *it)
 {
-    for (uint64_t o = it->first; gp && o <= it->last && o < FAKE_MESSAGES; o++) {
+    if (!gp || it->last >= g->room) {
+        return false;
+    }
+    for (uint64_t o = it->first; o <= it->last; o++) {
         const struct fake_message *x = &gp->messages[o];
 
         if (x->lease != it->lease ||
@@ -432,7 +437,7 @@ static bool holds(const struct fake_gpart *gp, const struct msg_settle_item *it)
             return false;
         }
     }
-    return gp != NULL;
+    return true;
 }
 
 static void settle_one(struct fake_group *g, struct fake_message *x,
@@ -481,7 +486,7 @@ static void do_settle(struct fake_conn *c, uint32_t corr, struct msg_settle *m, 
             struct fake_gpart *gp = part_of(g, it.tid, it.p);
 
             g->items++;
-            if (!holds(gp, &it)) {
+            if (!holds(g, gp, &it)) {
                 g->lost++;
                 werror_set(&results[n], WERR_LEASE_LOST, "lease lost");
             } else {

@@ -34,7 +34,7 @@ struct fake_gpart {
     uint32_t p;
     int owner, target; /* members; -1 = nobody */
     uint64_t epoch, committed;
-    struct fake_message *messages; /* queue mode, by offset */
+    struct fake_message *messages; /* queue mode, by offset, as many as the group has room for */
 };
 
 struct fake_group {
@@ -44,6 +44,7 @@ struct fake_group {
     struct fake_member members[FAKE_MEMBERS];
     struct fake_gpart parts[FAKE_GPARTS];
     size_t n_parts;
+    size_t room;                                /* messages of a partition */
     unsigned commits, settles, acquires, items; /* requests; items of SETTLE */
     uint64_t acked, nacked, released, dead, extended, lost;
 };
