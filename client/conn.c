@@ -551,8 +551,11 @@ static void watch_silence(struct conn *c, int64_t now_ns)
         conn_lost(c, now_ns, &e);
         return;
     }
-    if (!c->pinged && c->ping.state == REQ_FREE) {
-        c->pinged = true;
+    if (c->pinged) {
+        return;
+    }
+    c->pinged = true;
+    if (c->ping.state == REQ_FREE) { /* else the last one is still to be answered, and will do */
         c->ping.done = ping_done;
         c->ping.deadline_mono_ns = CLOCK_NEVER;
         buf_clear(&c->ping.frame);

@@ -133,6 +133,32 @@ static void a_silent_server_is_pinged_then_dropped(void **state)
     rig_fini(&r);
 }
 
+/* It says something else instead of answering the ping, and then no more. */
+static void a_ping_on_its_way_is_the_ping_of_the_next_silence(void **state)
+{
+    struct rig r;
+    struct buf b = {0};
+
+    (void)state;
+    rig_init(&r, "batch_records=1 send_timeout_ms=600000");
+    fake_topic_add(r.fb, "t", 1);
+    rig_send(&r, "t", 0, "v0");
+    assert_int_equal(weir_flush(r.w, 1000).outcome, WEIR_DONE);
+    r.hold_answers = true;
+    rig_send(&r, "t", 0, "v1");
+    rig_run(&r, CONN_SILENCE_MS + 5000);
+    assert_int_equal(r.fb->requests[OP_PING], 1);
+    msg_put_changed(&b, "group", slice_str("g"));
+    rig_feed(&r, b.p, b.len);
+    rig_run(&r, 2 * CONN_SILENCE_MS - 1000);
+    assert_int_equal(r.connects, 1);
+    rig_run(&r, 2000);
+    assert_int_equal(r.connects, 2);
+    assert_int_equal(r.fb->requests[OP_PING], 1);
+    buf_fini(&b);
+    rig_fini(&r);
+}
+
 static void going_away_reconnects_and_loses_nothing(void **state)
 {
     struct rig r;
@@ -275,6 +301,7 @@ int main(void)
         cmocka_unit_test(backoff_grows_with_jitter_and_is_capped),
         cmocka_unit_test(reads_survive_a_lost_connection_changes_do_not),
         cmocka_unit_test(a_silent_server_is_pinged_then_dropped),
+        cmocka_unit_test(a_ping_on_its_way_is_the_ping_of_the_next_silence),
         cmocka_unit_test(going_away_reconnects_and_loses_nothing),
         cmocka_unit_test(rule_breakers_are_dropped),
         cmocka_unit_test(unknown_notifies_are_ignored),
