@@ -380,11 +380,13 @@ class Rig:
         return json.loads(r.stdout)["lag_messages"]
 
     def drain(self):
-        """Waits until the groups have seen everything, and records what they have not."""
+        """Waits until the groups have seen everything, as long as they get nearer; records what they have not."""
         for group, number in self.groups.items():
-            left, until = None, time.monotonic() + DRAIN_S
+            left, least, until = None, None, time.monotonic() + DRAIN_S
             while left != 0 and time.monotonic() < until:
                 left = self.lag(group)
+                if left is not None and (least is None or left < least):
+                    least, until = left, time.monotonic() + DRAIN_S
                 if left != 0:
                     self.sleep(0.1)
             self.history.add(UNSEEN, group=number, counter=(1 << 32) if left is None else left)
