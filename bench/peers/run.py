@@ -305,6 +305,8 @@ def main():
     try:
         run_all(env, peers, modes, results)
     finally:
+        for server in list(servers.Server.live):
+            server.stop(signal.SIGKILL)
         results["took_s"] = round(time.monotonic() - start)
         results["machine"]["load_after"] = os.getloadavg()[0]
         save(env, results)

@@ -41,7 +41,8 @@ def wait_port(port, process, limit_s=START_S):
 
 
 class Server:
-    """A running server. `ready_s` is how long it took from exec until it listened."""
+    """A running server."""
+    live = []  # all that were not stopped: also those that were interrupted before they listened
 
     def __init__(self, peer, command, folder, env=None, port=None, stdout=None):
         self.peer, self.command, self.folder = peer, command, folder
@@ -51,6 +52,7 @@ class Server:
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout or self.log, stderr=self.log,
                                         env={**os.environ, **(env or {})}, cwd=folder, start_new_session=True)
         self.session = self.process.pid
+        self.live.append(self)
         self.address = f"127.0.0.1:{port}" if port else None
 
     def usage(self):
@@ -60,6 +62,8 @@ class Server:
         """Ends it and all of its session. @return (seconds, totals of the whole life as the kernel counted them)"""
         start = time.monotonic()
         rusage = None
+        if self in self.live:
+            self.live.remove(self)
         if self.process.returncode is None:
             self._signal(how)
             until = start + STOP_S
