@@ -6,13 +6,16 @@ build = cmake --preset $(1) >build/$(1).configure.log 2>&1 || { cat build/$(1).c
         cmake --build --preset $(1) -j $(JOBS) -- --quiet
 
 .PHONY: help deps demo demo-proof test check-faults check-mutants dev release asan tsan fuzz coverage bench bench-peers fmt fmt-check tidy lint \
-        install clean docs soak
+        install dist deb check-packages deps-build clean docs soak
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 deps: ## install the build dependencies (Debian packages)
 	@.ci/deps
+
+deps-build:
+	@.ci/deps build
 
 build:
 	@mkdir -p build
@@ -94,8 +97,25 @@ tidy: deps build ## clang-tidy over all sources, warnings are errors
 
 lint: fmt-check tidy ## both
 
-install: release ## install under PREFIX (/usr/local), honours DESTDIR
-	@cmake --install build/release --prefix $${PREFIX:-/usr/local}
+# The prefix is part of what is built: the unit and its man pages name it.
+PREFIX ?= /usr/local
+prefix ?= $(PREFIX)
+install: deps-build build ## install under PREFIX (/usr/local), honours DESTDIR
+	@cmake --preset install -DCMAKE_INSTALL_PREFIX=$(prefix) >build/install.configure.log 2>&1 || \
+	    { cat build/install.configure.log; exit 1; }
+	@cmake --build --preset install -j $(JOBS) -- --quiet
+	@DESTDIR=$(DESTDIR) cmake --install build/install
+
+dist: build ## source tarball: build/weir-VERSION.tar.gz
+	@packaging/dist
+
+deb: build ## Debian packages: build/deb/*.deb, checked by lintian
+	@.ci/deps packages
+	@nice -n 19 packaging/deb
+
+check-packages: deb ## install, use, upgrade, remove and purge the packages in a fresh Debian (needs root)
+	@.ci/deps check-packages
+	@/usr/bin/python3 tests/package/debian.py build/deb
 
 clean: ## remove all builds
 	@rm -rf build

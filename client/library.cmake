@@ -58,3 +58,15 @@ file(RELATIVE_PATH weir_pc_to_prefix /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p)
 configure_file(libweir.pc.in ${CMAKE_CURRENT_BINARY_DIR}/libweir.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/libweir.pc
     DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT client)
+
+# libweir(3), from the header.
+find_package(Python3 COMPONENTS Interpreter QUIET)
+if(Python3_FOUND)
+    set(weir_man_page ${CMAKE_CURRENT_BINARY_DIR}/libweir.3)
+    set(weir_man_script ${CMAKE_CURRENT_SOURCE_DIR}/man_page.py)
+    add_custom_command(OUTPUT ${weir_man_page}
+        COMMAND ${Python3_EXECUTABLE} ${weir_man_script} ${weir_header} ${PROJECT_VERSION} >${weir_man_page}
+        DEPENDS ${weir_man_script} ${weir_header})
+    add_custom_target(weir_client_docs ALL DEPENDS ${weir_man_page})
+    install(FILES ${weir_man_page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT client)
+endif()
