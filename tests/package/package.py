@@ -54,6 +54,9 @@ with tempfile.TemporaryDirectory() as tmp:
     so = os.path.join(libdir, "libweir.so")
     exported = global_names(["nm", "-D", "--defined-only", so]) - {"WEIR_0"}
     check("shared library exports exactly the header's functions", exported == api, exported ^ api)
+    with open(os.path.join(source, "packaging/debian/libweir0.symbols"), encoding="utf-8") as f:
+        packaged = set(re.findall(r"^ (weir_[a-z0-9_]+)@WEIR_0 ", f.read(), re.M))
+    check("the package's symbols file lists exactly the header's functions", packaged == api, packaged ^ api)
     archived = global_names(["nm", "-g", "--defined-only", os.path.join(libdir, "libweir.a")])
     check("archive has exactly the header's functions as globals", archived == api, archived ^ api)
     dynamic = run(["readelf", "-d", so])
