@@ -104,14 +104,10 @@ static bool is_seen(const struct hist_event *e)
 
 static int64_t told(const struct hist_event *e)
 {
-    switch ((enum hist_kind)e->kind) {
-    case HIST_FINAL_RANGE:
+    if (e->kind == HIST_FINAL_RANGE) {
         return (int64_t)e->counter;
-    case HIST_HW:
-        return e->offset;
-    default:
-        return e->offset + 1; /* shown, or acknowledged as durable */
     }
+    return e->kind == HIST_HW ? e->offset : e->offset + 1; /* shown, or acknowledged as durable */
 }
 
 static void judge_points(struct check *c, struct point *p, size_t n, size_t questions)
