@@ -115,7 +115,7 @@ mkfifo /tmp/ready
 cd /
 NOTIFY_SOCKET=/run/notify {start} --ready-fd 9 9>/tmp/ready 2>/tmp/server.log &
 server=$!
-trap 'kill -9 $server 2>/dev/null; cat /tmp/server.log' EXIT
+trap 'kill -9 $server 2>/dev/null || true; cat /tmp/server.log' EXIT
 read -r line </tmp/ready
 rm /tmp/ready
 {work}
