@@ -184,8 +184,15 @@ void topic_encode(const struct core_topic *t, const struct topic_config *c, cons
                   const uint16_t *slots, struct buf *out);
 struct meta_key topic_key(uint64_t tid);
 enum werr topic_load(struct core *co, struct werror *e) WEIR_NODISCARD;
-/* One more than the highest number of a partition that a topic has. */
-uint32_t topic_part_ids(const struct core *co);
+/* All partitions by number. Numbers are not given twice, so the highest says nothing about how many
+ * there are. The caller frees p. */
+enum { PART_IDS = 1 << 28 }; /* so many are given; rows and the store's index rely on it */
+struct part_list {
+    struct part **p;
+    size_t n;
+};
+void topic_parts(const struct core *co, struct part_list *l);
+struct part *part_list_find(const struct part_list *l, uint32_t id); /* NULL: none has it */
 void topic_change_abort(struct core *co); /* answers what still queues with SHUTTING_DOWN */
 
 /* ---------------------------------------------------------------- producers */

@@ -168,15 +168,9 @@ void dedupe_rolled(struct core *co, bool ok)
 
 struct loader {
     struct core *co;
-    struct part **by_id; /* dense by store number */
-    size_t n_ids;
+    struct part_list parts;
     struct werror e;
 };
-
-static struct part *part_by_id(const struct loader *ld, uint32_t id)
-{
-    return id < ld->n_ids ? ld->by_id[id] : NULL;
-}
 
 static enum werr load_row(void *arg, struct slice key, struct slice value)
 {
@@ -186,7 +180,7 @@ static enum werr load_row(void *arg, struct slice key, struct slice value)
         return werror_set(&ld->e, WERR_CORRUPT, "window key of %zu bytes", key.n);
     }
     const uint32_t id = be32(key.p + 1);
-    struct part *pt = part_by_id(ld, id & ~ROW_DELAYED);
+    struct part *pt = part_list_find(&ld->parts, id & ~ROW_DELAYED);
     if (pt == NULL) {
         return WERR_OK; /* of a topic that is gone */
     }
@@ -205,7 +199,7 @@ static enum werr load_row(void *arg, struct slice key, struct slice value)
 static enum werr load_head(void *arg, uint32_t partition, const struct batch_head *h)
 {
     struct loader *ld = arg;
-    struct part *pt = part_by_id(ld, partition);
+    struct part *pt = part_list_find(&ld->parts, partition);
 
     if (pt == NULL || h->producer_id == 0) {
         return WERR_OK;
@@ -232,21 +226,16 @@ static enum werr load_head(void *arg, uint32_t partition, const struct batch_hea
 
 enum werr dedupe_load(struct core *co, struct werror *e)
 {
-    struct loader ld = {.co = co, .n_ids = topic_part_ids(co)};
+    struct loader ld = {.co = co};
     const struct meta_key lo = meta_key(META_WINDOW), hi = meta_key_after(&lo);
     enum werr rc;
 
-    ld.by_id = core_calloc(ld.n_ids, sizeof(struct part *));
-    for (size_t i = 0; i < co->n_names; i++) {
-        const struct core_topic *t = co->names[i];
-        for (uint32_t p = 0; p < t->n_parts; p++) {
-            if (t->parts[p]->id >= co->next_part) {
-                rc = werror_set(e, WERR_CORRUPT, "topic %.*s has partition number %u, next is %u",
-                                (int)t->name_n, t->name, t->parts[p]->id, co->next_part);
-                goto out;
-            }
-            ld.by_id[t->parts[p]->id] = t->parts[p];
-        }
+    topic_parts(co, &ld.parts);
+    const struct part *last = ld.parts.n > 0 ? ld.parts.p[ld.parts.n - 1] : NULL;
+    if (last != NULL && last->id >= co->next_part) {
+        rc = werror_set(e, WERR_CORRUPT, "topic %.*s has partition number %u, next is %u",
+                        (int)last->topic->name_n, last->topic->name, last->id, co->next_part);
+        goto out;
     }
 #ifdef WEIR_BUG_DEDUPE_RAM_ONLY
     rc = WERR_OK;
@@ -264,7 +253,7 @@ enum werr dedupe_load(struct core *co, struct werror *e)
         werror_set(e, rc, "dedupe state: %s", ld.e.text);
     }
 out:
-    free(ld.by_id);
+    free(ld.parts.p);
     return rc;
 }
 

@@ -12,8 +12,7 @@
 
 struct load {
     struct core *co;
-    struct part **parts; /* by partition id */
-    size_t n_parts;
+    struct part_list parts;
     struct core_group **groups; /* by gid */
     size_t n_groups, cap_groups;
 };
@@ -97,11 +96,11 @@ static enum werr load_part(void *arg, struct slice key, struct slice value)
     n += row[25] != 0 ? MSG_MEMBER_BYTES : 0;
     const uint32_t part_id = be32(key.p + 1);
     struct core_group *g = group_by_gid(l, be64(key.p + 5));
-    if (value.n < n || value.n > n + LIMIT_NOTE || g == NULL || part_id >= l->n_parts ||
-        l->parts[part_id] == NULL) {
+    struct part *pt = part_list_find(&l->parts, part_id);
+    if (value.n < n || value.n > n + LIMIT_NOTE || g == NULL || pt == NULL) {
         return WERR_CORRUPT;
     }
-    struct gpart *gp = gpart_link(g, l->parts[part_id], be64(row + 1));
+    struct gpart *gp = gpart_link(g, pt, be64(row + 1));
     gp->committed_ms = gp->pending_ms = (int64_t)be64(row + 9);
     gp->assign_epoch = be64(row + 17);
     if (row[25] != 0) {
@@ -135,23 +134,15 @@ static enum werr load_table(struct load *l, enum meta_tag tag, store_row_fn fn, 
 
 static enum werr load_rows(struct core *co, struct werror *e)
 {
-    struct load l = {.co = co, .n_parts = topic_part_ids(co)};
+    struct load l = {.co = co};
     enum werr rc;
 
-    l.parts = core_calloc(l.n_parts, sizeof(struct part *));
-    for (size_t i = 0; i < co->n_names; i++) {
-        const struct core_topic *t = co->names[i];
-        for (uint32_t p = 0; p < t->n_parts; p++) {
-            if (t->parts[p]->id < l.n_parts) {
-                l.parts[t->parts[p]->id] = t->parts[p];
-            }
-        }
-    }
+    topic_parts(co, &l.parts);
     rc = load_table(&l, META_GROUP, load_group, "groups", e);
     if (rc == WERR_OK) {
         rc = load_table(&l, META_GPART, load_part, "positions of groups", e);
     }
-    free(l.parts);
+    free(l.parts.p);
     free(l.groups);
     return rc;
 }

@@ -48,6 +48,13 @@ static bool counters_fit(const struct buf *row)
            (row->len == COUNTERS_V1_BYTES && row->p[0] == 1);
 }
 
+/* Ids travel as integers below 2^53; one beyond would make rows that nobody reads back. */
+static bool counters_sane(const struct core *co)
+{
+    return co->next_part <= PART_IDS && co->next_tid < NAMED_PID && co->pid_limit < NAMED_PID &&
+           co->next_named < NAMED_PID && co->next_gid < NAMED_PID;
+}
+
 static enum werr counters_load(struct core *co, struct werror *e)
 {
     const struct meta_key k = meta_key(META_COUNTERS);
@@ -71,6 +78,9 @@ static enum werr counters_load(struct core *co, struct werror *e)
         co->pid_limit = be64(row.p + 13);
         co->next_named = be64(row.p + 21);
         co->next_gid = row.len == COUNTERS_BYTES ? be64(row.p + 29) : 1;
+        if (!counters_sane(co)) {
+            rc = werror_set(e, WERR_CORRUPT, "counters row: a number that was never reached");
+        }
     }
     co->next_pid = co->pid_durable = co->pid_at_open = co->pid_limit;
     co->named_at_open = co->next_named;

@@ -214,8 +214,7 @@ void queue_written(struct gpart *gp, enum werr rc)
 
 struct loading {
     struct core *co;
-    struct part **parts;
-    size_t n_parts;
+    struct part_list parts;
     struct gpart *last;
     int64_t now_ms, now_ns;
 };
@@ -233,8 +232,9 @@ static struct queue_part *find_part(struct loading *ld, struct slice key)
     gid = be64(key.p + 5);
     if (gp == NULL || gp->part_id != part_id || gp->group->gid != gid) {
         gp = NULL;
-        if (part_id < ld->n_parts && ld->parts[part_id] != NULL) {
-            LIST_FOREACH (gp, &ld->parts[part_id]->groups, of_part) {
+        const struct part *pt = part_list_find(&ld->parts, part_id);
+        if (pt != NULL) {
+            LIST_FOREACH (gp, &pt->groups, of_part) {
                 if (gp->group->gid == gid) {
                     break;
                 }
@@ -412,17 +412,12 @@ enum werr queue_load(struct core *co, struct werror *e)
     } tables[] = {{META_ACKED, load_chunk, "settled messages"},
                   {META_RETRY, load_retry, "retries"},
                   {META_LEASE, load_lease, "leases"}};
-    struct loading ld = {.co = co, .n_parts = topic_part_ids(co)};
+    struct loading ld = {.co = co};
     enum werr rc = WERR_OK;
 
     ld.now_ms = core_wall_ms(co);
     ld.now_ns = core_mono_ns(co);
-    ld.parts = core_calloc(ld.n_parts, sizeof(struct part *));
-    for (size_t i = 0; i < co->n_names; i++) {
-        for (uint32_t p = 0; p < co->names[i]->n_parts; p++) {
-            ld.parts[co->names[i]->parts[p]->id] = co->names[i]->parts[p];
-        }
-    }
+    topic_parts(co, &ld.parts);
     for (size_t i = 0; i < 3 && rc == WERR_OK; i++) {
         const struct meta_key lo = meta_key(tables[i].tag), hi = meta_key_after(&lo);
         ld.last = NULL;
@@ -447,6 +442,6 @@ enum werr queue_load(struct core *co, struct werror *e)
             }
         }
     }
-    free(ld.parts);
+    free(ld.parts.p);
     return rc;
 }

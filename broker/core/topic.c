@@ -351,17 +351,45 @@ static int by_name(const void *a, const void *b)
     return name_compare(name_of(*x), name_of(*y));
 }
 
-uint32_t topic_part_ids(const struct core *co)
+static int by_id(const void *a, const void *b)
 {
-    uint32_t n = 0;
+    const struct part *const *x = a, *const *y = b;
 
+    return ((*x)->id > (*y)->id) - ((*x)->id < (*y)->id);
+}
+
+void topic_parts(const struct core *co, struct part_list *l)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < co->n_names; i++) {
+        n += co->names[i]->n_parts;
+    }
+    *l = (struct part_list){core_calloc(n, sizeof(struct part *)), 0};
     for (size_t i = 0; i < co->n_names; i++) {
         const struct core_topic *t = co->names[i];
         for (uint32_t p = 0; p < t->n_parts; p++) {
-            n = t->parts[p]->id >= n ? t->parts[p]->id + 1 : n;
+            l->p[l->n++] = t->parts[p];
         }
     }
-    return n;
+    if (n > 0) {
+        qsort(l->p, n, sizeof(struct part *), by_id);
+    }
+}
+
+struct part *part_list_find(const struct part_list *l, uint32_t id)
+{
+    size_t lo = 0, hi = l->n;
+
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if (l->p[mid]->id < id) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    return lo < l->n && l->p[lo]->id == id ? l->p[lo] : NULL;
 }
 
 enum werr topic_load(struct core *co, struct werror *e)

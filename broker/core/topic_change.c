@@ -156,6 +156,10 @@ static enum werr check_room(struct core *co, const struct change *ch, uint32_t m
         return werror_set(e, WERR_OVERLOADED, "%llu partitions exist, %u more pass the limit %u",
                           (unsigned long long)co->n_parts, more_parts, co->conf.max_partitions);
     }
+    if (more_parts > PART_IDS - co->next_part) {
+        return werror_set(e, WERR_OVERLOADED, "%u more partitions: their numbers are used up",
+                          more_parts);
+    }
     return WERR_OK;
 }
 
