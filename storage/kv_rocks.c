@@ -165,11 +165,28 @@ static bool iter_next(struct kv_iter *it, struct slice *key, struct slice *value
     return false;
 }
 
+static bool stands_on(const struct kv_iter *it, struct slice want)
+{
+    const char *p;
+    size_t n;
+
+    if (!rocksdb_iter_valid(it->it)) {
+        return false;
+    }
+    p = rocksdb_iter_key(it->it, &n);
+    return slice_eq(slice_of(p, n), want);
+}
+
 static bool iter_seek_floor(struct kv_iter *it, struct slice target, struct slice *key,
                             struct slice *value)
 {
     it->begun = true;
-    rocksdb_iter_seek_for_prev(it->it, (const char *)target.p, target.n);
+    /* Who reads in sequence asks for the row itself. Looking backwards would read the block in
+     * front of it as well, and once more its own when the cursor turns round. */
+    rocksdb_iter_seek(it->it, (const char *)target.p, target.n);
+    if (!stands_on(it, target)) {
+        rocksdb_iter_seek_for_prev(it->it, (const char *)target.p, target.n);
+    }
     return give_row(it, key, value);
 }
 

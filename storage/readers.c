@@ -99,6 +99,7 @@ static enum werr plan_read(struct read_job *j, const struct index_part *p, struc
             break;
         }
     }
+    j->bytes = (size_t)(bytes < r->max_bytes ? bytes : r->max_bytes);
     return WERR_OK;
 }
 
@@ -146,15 +147,38 @@ static enum werr cursor_open(struct kv *kv, uint32_t partition, const struct spa
 }
 
 struct read_run {
-    struct buf out;
+    struct blob *out; /* what is read is in its first `len` bytes */
+    size_t len;
+    size_t planned;  /* about what will come; the first row makes room for it */
     uint64_t expect; /* the next offset that has to come */
     bool full;
 };
+
+/* Appends a batch. The blob is made once, of the size that is expected. */
+static bool run_put(struct read_run *run, struct slice batch)
+{
+    const size_t want = run->len + batch.n;
+    struct blob *b = run->out;
+
+    if (b == NULL) {
+        b = blob_new(want > run->planned ? want : run->planned);
+    } else if (want > b->n) {
+        b = blob_resize(b, want > 2 * b->n ? want : 2 * b->n);
+    }
+    if (b == NULL) {
+        return false;
+    }
+    memcpy(b->p + run->len, batch.p, batch.n);
+    run->out = b;
+    run->len = want;
+    return true;
+}
 
 /* Copies the batches of one row. */
 static enum werr read_row(struct read_run *run, const struct store_read *r, const struct span *s,
                           struct slice row, struct werror *e)
 {
+    const size_t row_bytes = row.n;
     while (row.n > 0 && !run->full) {
         struct batch_head h = {0};
         struct slice batch;
@@ -174,17 +198,18 @@ static enum werr read_row(struct read_run *run, const struct store_read *r, cons
             return hole(r->partition, run->expect, s, e);
         }
         if (h.base_offset + h.count > r->end ||
-            (run->out.len > 0 && run->out.len + batch.n > r->max_bytes)) {
+            (run->len > 0 && run->len + batch.n > r->max_bytes)) {
             run->full = true;
             break;
         }
-        buf_put(&run->out, batch.p, batch.n);
-        if (run->out.failed) {
-            return werror_set(e, WERR_NOMEM, "no memory for a read of %zu bytes", run->out.len);
+        if (!run_put(run, batch)) {
+            return werror_set(e, WERR_NOMEM, "no memory for a read of %zu bytes", run->len);
         }
         run->expect = h.base_offset + h.count;
-        run->full = run->out.len >= r->max_bytes;
+        run->full = run->len >= r->max_bytes;
     }
+    /* No row is fetched to be left out: the next read begins with it. */
+    run->full = run->full || (run->len > 0 && run->len + row_bytes > r->max_bytes);
     return WERR_OK;
 }
 
@@ -222,7 +247,7 @@ static void run_read(struct job *job)
 {
     struct read_job *j = (struct read_job *)(void *)job;
     struct store_read *r = j->read;
-    struct read_run run = {.expect = r->offset};
+    struct read_run run = {.expect = r->offset, .planned = j->bytes};
     enum werr rc = j->planned;
     for (size_t i = 0; rc == WERR_OK && i < j->n_spans && !run.full; i++) {
         if (j->spans[i].first >= r->end) {
@@ -230,13 +255,13 @@ static void run_read(struct job *job)
         }
         rc = read_span(j->st->kv, &run, r, &j->spans[i], &r->err);
     }
-    if (rc == WERR_OK && run.out.len > 0) {
-        r->data = blob_copy(run.out.p, run.out.len);
-        if (r->data == NULL) {
-            rc = werror_set(&r->err, WERR_NOMEM, "no memory for a read of %zu bytes", run.out.len);
-        }
+    if (rc == WERR_OK && run.len > 0) {
+        struct blob *fitting = run.len < run.out->n ? blob_resize(run.out, run.len) : run.out;
+        r->data = fitting != NULL ? fitting : run.out;
+        r->data->n = run.len;
+    } else {
+        blob_unref(run.out);
     }
-    buf_fini(&run.out);
     r->rc = rc;
     if (rc == WERR_OK) {
         r->err = (struct werror){0};

@@ -22,6 +22,7 @@ struct read_job {
     struct span *spans;
     size_t n_spans, cap_spans;
     uint64_t start; /* log start when it was planned */
+    size_t bytes;   /* about what it will bring, at most max_bytes */
     struct store_read *read;
     struct store_find *find; /* one of the two */
     enum werr planned;       /* an answer that needs no reading */
