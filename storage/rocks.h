@@ -60,6 +60,13 @@ enum rocks_pipeline {
 };
 void clog_rocks_pipeline(struct clog *l, enum rocks_pipeline p);
 
+/* ---------------------------------------------------------------- sums (rocks_crc.c) */
+
+/* What RocksDB calls for CRC32C, under its own name: crc is the sum of what is in front of p. Any
+ * thread. */
+uint32_t rocks_crc32c_extend(uint32_t crc, const char *p,
+                             size_t n) __asm__("_ZN7rocksdb6crc32c6ExtendEjPKcm");
+
 /* ---------------------------------------------------------------- files (preflight.c) */
 
 /*
