@@ -143,6 +143,59 @@ static void test_partition_above_the_counter(void **state)
     open_refused(&w, "has partition number 0, next is 0");
 }
 
+/* The counters as they are in memory, written as they are. */
+static void put_counters(struct world *w)
+{
+    struct store_txn *t = store_txn_new(w->st);
+
+    counters_put(w->co, t);
+    store_submit(w->st, t, STORE_SYNC, false, NULL, NULL);
+    world_step(w);
+}
+
+/* Ids that travel as no integer below 2^53 would make rows that no start reads back. */
+static void test_counters_that_were_never_reached(void **state)
+{
+    (void)state;
+
+    for (int i = 0; i < 5; i++) {
+        struct world w;
+        (void)start(&w);
+        uint64_t *const ids[] = {&w.co->next_tid, &w.co->pid_limit, &w.co->next_named,
+                                 &w.co->next_gid};
+        if (i < 4) {
+            *ids[i] = UINT64_C(1) << 52;
+        } else {
+            w.co->next_part = PART_IDS + 1;
+        }
+        put_counters(&w);
+        open_refused(&w, "counters row: a number that was never reached");
+    }
+}
+
+/* Numbers are not given twice, so few partitions may have high ones. */
+static void test_partition_numbers_end(void **state)
+{
+    struct world w;
+    (void)state;
+
+    const uint64_t a = start(&w);
+    w.co->next_part = PART_IDS - 1;
+    put_counters(&w);
+    world_crash(&w, 1000);
+    world_open(&w);
+    const uint64_t b = world_topic(&w, "b", "partitions", "1", NULL);
+    assert_int_equal(part_of(&w, b)->id, PART_IDS - 1);
+    world_produce(&w, b, 0, 0, 0, 3, WERR_OK);
+    world_change(&w, CORE_TOPIC_CREATE, "c", NULL, WERR_OVERLOADED, NULL);
+    world_crash(&w, 1000);
+    world_open(&w);
+    assert_int_equal(part_of(&w, a)->id, 0);
+    assert_int_equal(world_produce(&w, b, 0, 0, 0, 1, WERR_OK), 3);
+    world_change(&w, CORE_TOPIC_CREATE, "c", NULL, WERR_OVERLOADED, NULL);
+    world_fini(&w);
+}
+
 /* The row is of the same bucket as the batches: what it counts already is not counted twice. */
 static void test_snapshot_ahead_of_its_roll(void **state)
 {
@@ -300,6 +353,8 @@ int main(void)
         cmocka_unit_test(test_row_that_does_not_fit),
         cmocka_unit_test(test_row_of_a_partition_that_is_gone),
         cmocka_unit_test(test_partition_above_the_counter),
+        cmocka_unit_test(test_counters_that_were_never_reached),
+        cmocka_unit_test(test_partition_numbers_end),
         cmocka_unit_test(test_snapshot_ahead_of_its_roll),
         cmocka_unit_test(test_window_begins_after_a_hole),
         cmocka_unit_test(test_many_rows_at_once),
