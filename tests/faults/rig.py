@@ -20,11 +20,13 @@ import tempfile
 import threading
 import time
 
+import activity
+
 # tests/faults/history/history.h
 BEGIN, END, FAULT, START, HEAL, UNSEEN, CUT = 1, 2, 50, 51, 52, 54, 55
 DIRECTOR = 7
 SANITIZER = re.compile(rb"ERROR: \w+Sanitizer|runtime error:|WARNING: ThreadSanitizer")
-READY_S, STOP_S, DRAIN_S = 60, 90, 60
+READY_S, STOP_S, DRAIN_S, ACTIVITY_S = 60, 90, 60, 60
 
 
 class Cell:
@@ -391,6 +393,15 @@ class Rig:
                     self.sleep(0.1)
             self.history.add(UNSEEN, group=number, counter=(1 << 32) if left is None else left)
 
+    def await_activity(self):
+        """Lets the load go on until there is enough to judge: a slow machine does less in the time of the faults."""
+        acks = activity.NEEDED_ACKS[self.plan] if self.cell.acks is None else self.cell.acks
+        until = time.monotonic() + ACTIVITY_S
+        while self.of("produce") and time.monotonic() < until:
+            if not activity.missing(self.hist_dir, {c.role for c in self.clients}, acks, self.cell.min_ok_percent):
+                return
+            self.sleep(0.2)
+
     def end_clients(self, roles):
         mine = [c for c in self.clients if c.role in roles]
         for c in mine:
@@ -413,6 +424,7 @@ class Rig:
         self.via(f"weir://127.0.0.1:{self.port}")
         probe = self.client("probe")
         self.expect(probe.wait() == 0, "the probe failed")
+        self.await_activity()
         self.end_clients(["produce"])
         self.drain()
         self.end_clients(["member", "worker", "read", "observe"])

@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import activity  # noqa: E402
 import rig as rigs  # noqa: E402
 import run  # noqa: E402
 from ledger import Ledger  # noqa: E402
@@ -195,6 +196,24 @@ class Suite(unittest.TestCase):
 
     def test_a_client_that_crashes(self):
         self.assertIn("ended with 9", self.result(ClientCrashes).text)
+
+    def test_enough_to_judge(self):
+        with tempfile.TemporaryDirectory() as d:
+            def write(name, *events):
+                with open(os.path.join(d, f"{name}.hist"), "wb") as f:
+                    f.write(b"".join(bytes(e) + bytes(64 - len(e)) for e in events) + bytes(128))
+
+            roles = {"produce", "observe", "member"}
+            write("1", (activity.SENT, 0), (activity.SENT, 2), (activity.SENT, 2), (activity.SENT, 1))
+            self.assertIn("1 acknowledgements, not 2", activity.missing(d, roles, 2, 50))
+            self.assertIn("1 of 4 answers", activity.missing(d, roles, 1, 50))
+            write("2", (activity.SENT, 0), (activity.SENT, 0))
+            self.assertEqual("nothing from observe", activity.missing(d, {"observe"}, 3, 50))
+            write("3", (activity.HW, 0), (activity.GAINED, 0))
+            self.assertIsNone(activity.missing(d, {"produce", "observe"}, 3, 50))
+            self.assertEqual("nothing from member", activity.missing(d, roles, 3, 50))
+            write("4", (activity.COMMITTED, 0))
+            self.assertIsNone(activity.missing(d, roles, 3, 50))
 
     def test_the_ledger(self):
         self.sit(Quiet, Half, Finds, Seldom, cycles=10, plan="full")
