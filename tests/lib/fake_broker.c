@@ -195,9 +195,15 @@ int64_t fake_find(const struct fake_topic *t, uint32_t p, const char *value)
 
 /* ---------------------------------------------------------------- produce */
 
+/* A new producer takes the place of the oldest one when there are too many. */
+static size_t producers_known(const struct fake_broker *fb)
+{
+    return fb->n_producers < FAKE_PRODUCERS ? fb->n_producers : FAKE_PRODUCERS;
+}
+
 static struct fake_producer *producer_of(struct fake_broker *fb, uint64_t pid)
 {
-    for (size_t i = 0; i < fb->n_producers; i++) {
+    for (size_t i = 0; i < producers_known(fb); i++) {
         if (fb->producers[i].pid == pid) {
             return &fb->producers[i];
         }
@@ -292,7 +298,7 @@ static void do_init_producer(struct fake_conn *c, uint32_t corr, struct slice na
     struct fake_producer *pr = NULL;
     size_t n = 0;
 
-    for (size_t i = 0; i < fb->n_producers && name.n; i++) {
+    for (size_t i = 0; i < producers_known(fb) && name.n; i++) {
         if (slice_eq(name, slice_str(fb->producers[i].name))) {
             pr = &fb->producers[i];
             pr->epoch++;

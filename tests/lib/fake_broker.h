@@ -75,7 +75,7 @@ struct fake_hooks {
 struct fake_broker {
     struct fake_topic *topics[FAKE_TOPICS];
     struct fake_producer producers[FAKE_PRODUCERS];
-    size_t n_producers;
+    size_t n_producers; /* ever made */
     uint64_t next_tid, next_pid;
     struct fake_hooks hooks;
     struct msg_limits limits; /* told in HELLO */
