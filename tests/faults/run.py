@@ -83,6 +83,8 @@ def life(cell, seed, cycles, options):
     except Exception:  # noqa: BLE001 - a cell that fails makes its run invalid, not the plan
         trouble = traceback.format_exc()
     finally:
+        if trouble:
+            rig.look_at_end()  # the cell may have stumbled over a server that had ended
         rig.close()
     code, text, figures = rig.check(options.plan) if rig.topics else (CLEAN, "", {})
     reasons = [f"fault {n} fired {rig.faults.get(n, 0)} times, not {LEAST}" for n in cell.needs_faults
@@ -119,6 +121,8 @@ class Sitting:
         self.turn = collections.deque(self.left)
         self.runs = dict.fromkeys(self.left, 0)
         self.codes = dict.fromkeys(self.left, NOT_REACHED)
+        self.again = set()  # cells of the quick plan that were invalid once
+        self.why = {}       # cell -> the reasons of its last run that was not clean
         self.deadline = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
         self.lock = threading.Lock()
 
@@ -138,9 +142,22 @@ class Sitting:
             r = one_run(cell, seed, n, self.options)
             with self.lock:
                 self.tell(name, seed, n, r, time.monotonic() - began)
+                if self.may_try_again(name, r):
+                    say(f"{name:18} too little happened: once more, with another seed")
+                    self.codes[name] = NOT_REACHED
+                    self.turn.append(name)
+                    continue
                 self.left[name] -= r.cycles if r.code == CLEAN and self.options.plan == "full" else n
                 if self.left[name] > 0 and (r.code == CLEAN or self.options.go_on):
                     self.turn.append(name)
+
+    def may_try_again(self, name, r):
+        """Invalid says nothing about the broker. In the quick plan, which has one run of each cell, such a one is
+        repeated once; a cell that is invalid twice is broken."""
+        if r.code != INVALID or self.options.plan != "quick" or name in self.again:
+            return False
+        self.again.add(name)
+        return True
 
     def tell(self, name, seed, cycles, r, took):
         faults = " ".join(f"{k}={v}" for k, v in sorted(r.figures["faults"].items()))
@@ -151,6 +168,7 @@ class Sitting:
             self.codes[name] = CLEAN if self.codes[name] == NOT_REACHED else self.codes[name]
         else:
             say(r.text)
+            self.why[name] = [line for line in r.text.splitlines() if line.startswith(("invalid:", "violation:"))]
             if r.kept:
                 say(f"kept: {r.kept}\nagain: {self.options.again} --replay {name}:{seed}:{cycles}")
             self.codes[name] = VIOLATION if VIOLATION in (self.codes[name], r.code) else r.code
@@ -270,8 +288,12 @@ def main():
         else:
             wanted[name] = options.cycles or (cell.quick if options.plan == "quick"
                                               else cell.full - ledger.cycles(name))
-    codes |= Sitting(cells, wanted, options, ledger).run(options.jobs)
+    sitting = Sitting(cells, wanted, options, ledger)
+    codes |= sitting.run(options.jobs)
     ledger.write_rows()
+    for name, why in sitting.why.items():  # once more where they are seen
+        for line in why[:3]:
+            say(f"{name}: {line[:300]}")
     bad = [f"{n}: {WORDS[c]}" for n, c in codes.items() if c != CLEAN]
     say(f"{len(codes) - len(bad)} of {len(codes)} cells clean" + ("; " + ", ".join(bad) if bad else ""))
     return exit_code(codes)

@@ -94,6 +94,24 @@ class DiesAsItMay(Dies):
     may_exit = (-signal.SIGABRT,)
 
 
+class StumblesOverTheDead(Serves):
+    """The server ends by itself, and the cell fails because of it."""
+
+    def run(self, rig, cycles):
+        super().run(rig, cycles)
+        os.kill(rig.server.pid, signal.SIGABRT)
+        rig.server.wait()
+        raise OSError("connection refused")
+
+
+class OnceTooLittle(Seldom):
+    """Too little happens in the first run only."""
+
+    def run(self, rig, cycles):
+        super().run(rig, cycles)
+        rig.fault("other", 3 if rig.seed > 1 else 0)
+
+
 class ClientCrashes(Serves):
     """A client crashes, and the cell kills it later."""
 
@@ -179,6 +197,17 @@ class Suite(unittest.TestCase):
         self.assertEqual(self.sit(Cannot)[1], run.INVALID)  # nothing at all was run
         self.assertEqual(self.sit(Cannot, Quiet, plan="full")[1], run.INVALID)
 
+    def test_too_little_is_tried_again_once(self):
+        self.assertEqual(self.sit(OnceTooLittle, Quiet)[1], run.CLEAN)
+        self.assertIn("INVALID", "\n".join(self.said))
+        del self.said[:]
+        self.assertEqual(self.sit(Seldom)[1], run.INVALID)
+        self.assertEqual(sum("seed" in line.split(":")[0] for line in self.said if "INVALID" in line), 2)
+        del self.said[:]
+        self.assertEqual(self.sit(Finds)[1], run.VIOLATION)
+        self.assertNotIn("once more", "\n".join(self.said))
+        self.assertEqual(self.sit(OnceTooLittle, plan="full")[1], run.INVALID)
+
     def test_a_violation_outranks_all(self):
         self.assertEqual(self.sit(Finds, Quiet, Raises)[1], run.VIOLATION)
 
@@ -193,6 +222,7 @@ class Suite(unittest.TestCase):
         self.assertIn("ended by itself: exit -6", r.text)
         self.assertNotIn("kill", r.figures["faults"])  # there was nothing to kill
         self.assertEqual(self.result(DiesAsItMay).code, run.CLEAN)
+        self.assertEqual(self.result(StumblesOverTheDead).code, run.VIOLATION)
 
     def test_a_client_that_crashes(self):
         self.assertIn("ended with 9", self.result(ClientCrashes).text)
