@@ -1,7 +1,17 @@
 /* The one place where RocksDB's error strings are read and freed. */
+#include <errno.h>
 #include <string.h>
 
 #include "storage/rocks.h"
+
+/* Another process has the directory, or this one has it open already. A lock file that cannot be
+ * opened or read is neither. */
+static bool is_held(const char *msg)
+{
+    return strstr(msg, "lock hold by current process") != NULL ||
+           (strstr(msg, "lock file") != NULL &&
+            (strstr(msg, strerror(EAGAIN)) != NULL || strstr(msg, strerror(EACCES)) != NULL));
+}
 
 enum werr rocks_error(char *msg, const char *what, struct werror *e)
 {
@@ -14,7 +24,7 @@ enum werr rocks_error(char *msg, const char *what, struct werror *e)
         rc = WERR_STORAGE_FULL;
     } else if (strncmp(msg, "Corruption", 10) == 0) {
         rc = WERR_CORRUPT;
-    } else if (strstr(msg, "lock") != NULL && strstr(msg, "LOCK") != NULL) {
+    } else if (is_held(msg)) {
         rc = WERR_LOCKED;
     }
     werror_set(e, rc, "%s: rocksdb: %s", what, msg);

@@ -349,6 +349,30 @@ static void test_log_that_rocksdb_switched(void **state)
     tmp_dir_free(d);
 }
 
+static enum werr said(const char *text)
+{
+    struct werror e = {0};
+
+    return rocks_error(strdup(text), "open", &e); /* frees it */
+}
+
+/* A bad disk is no other process. */
+static void test_a_lock_that_is_held_and_one_that_fails(void **state)
+{
+    (void)state;
+
+    assert_int_equal(said("IO error: While lock file: /d/LOCK: Resource temporarily unavailable"),
+                     WERR_LOCKED);
+    assert_int_equal(said("IO error: lock hold by current process, acquire time 1 acquiring "
+                          "thread 2: /d/LOCK: No locks available"),
+                     WERR_LOCKED);
+    assert_int_equal(said("IO error: while open a file for lock: /d/LOCK: Input/output error"),
+                     WERR_IO);
+    assert_int_equal(said("IO error: While lock file: /d/LOCK: Input/output error"), WERR_IO);
+    assert_int_equal(said("IO error: while open a file for lock: /d/LOCK: No space left on device"),
+                     WERR_STORAGE_FULL);
+}
+
 /* RocksDB's own function, wherever it is; ours stands in front of it. */
 static void test_rocksdb_sums_with_the_fast_crc(void **state)
 {
@@ -392,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_bytes_come_back),
         cmocka_unit_test(test_failed_sync_is_final),
         cmocka_unit_test(test_log_that_rocksdb_switched),
+        cmocka_unit_test(test_a_lock_that_is_held_and_one_that_fails),
         cmocka_unit_test(test_rocksdb_sums_with_the_fast_crc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
