@@ -193,13 +193,17 @@ static struct fake_group *group_make(struct fake_broker *fb, const struct msg_jo
 static void do_join(struct fake_conn *c, uint32_t corr, struct msg_join *m, struct werror *e)
 {
     struct fake_group *g = group_make(c->fb, m);
-    struct msg_join_ok ok = {.grace_ms = 10000, .mode = g->mode};
+    struct msg_join_ok ok = {.grace_ms = 10000, .mode = m->mode};
     struct msg_assigned parts[FAKE_GPARTS];
     struct msg_who who = {m->group, m->member, 0};
     struct slice name;
     struct werror ignored = {0};
     int i;
 
+    if (!g) {
+        werror_set(e, WERR_OVERLOADED, "the fake broker has room for %d groups", FAKE_GROUPS);
+        return;
+    }
     if (g->mode != m->mode) {
         werror_set(e, WERR_GROUP_MODE, "the group has another mode");
         return;
@@ -208,6 +212,10 @@ static void do_join(struct fake_conn *c, uint32_t corr, struct msg_join *m, stru
     ok.resumed = i >= 0;
     for (int k = 0; k < FAKE_MEMBERS && i < 0; k++) {
         i = g->members[k].used ? -1 : k;
+    }
+    if (i < 0) {
+        werror_set(e, WERR_OVERLOADED, "the fake group has room for %d members", FAKE_MEMBERS);
+        return;
     }
     if (!ok.resumed) {
         unsigned joins = g->members[i].joins;
