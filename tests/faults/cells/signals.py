@@ -1,7 +1,8 @@
 """F14: a storm of signals, and peers that go away with unread data. Nobody dies of SIGPIPE, no interrupted
-call is taken for an error, no client notices.
+call is taken for an error, no client notices. The same for programs that use the client library.
 """
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -67,4 +68,49 @@ class Signals(Cell):
             over.wait(0.01)
 
 
-CELLS = [Signals]
+class ClientSignals(Cell):
+    """The programs have a handler of their own (SIGUSR1, without SA_RESTART): whatever call the library is in
+    returns early, all the time. No connection is given up for it; the server is killed between the storms, so
+    that connecting and joining are interrupted as well."""
+    name, fault, guards = "client_signals", "F14", "A1-A10"
+    quick, full, per_run = 3, 100, 10
+    needs_faults = ("storm",)
+    load = {"producers": 3, "rate": 1500}
+
+    SIGNALS = (signal.SIGUSR1, signal.SIGCHLD, signal.SIGWINCH)
+
+    def run(self, rig, cycles):
+        sent = 0
+        for i in range(cycles):
+            rig.pause(0.5, 1)
+            before = self.accepted(rig)
+            sent += self.storm(rig, rig.rnd.uniform(1, 2))
+            after = self.accepted(rig)
+            # each question of ours is a connection, too
+            rig.expect(after - before == 1, f"{after - before - 1} clients connected again in a storm of signals")
+            rig.fault("storm")
+            if i % 3 == 2:
+                rig.slay()
+                sent += self.storm(rig, 0.2)
+                rig.restart()
+                sent += self.storm(rig, 1)
+        print(f"  client_signals: {sent} sent", flush=True)
+
+    def storm(self, rig, seconds):
+        """RATE signals a second to each client."""
+        sent, began = 0, time.monotonic()
+        clients = [c for c in rig.clients if c.alive()]
+        while (passed := time.monotonic() - began) < seconds:
+            while sent < passed * RATE * len(clients):
+                clients[sent % len(clients)].signal(rig.rnd.choice(self.SIGNALS))
+                sent += 1
+            rig.sleep(0.001)
+        return sent
+
+    @staticmethod
+    def accepted(rig):
+        counters = json.loads(rig.weir("server", "info", "-o", "json").stdout)["metrics"]
+        return next(c["value"] for c in counters if c["name"] == "weir_connections_accepted_total")
+
+
+CELLS = [Signals, ClientSignals]

@@ -10,6 +10,11 @@
 
 static volatile sig_atomic_t stopped;
 
+static void on_interrupt(int sig)
+{
+    (void)sig;
+}
+
 static void on_signal(int sig)
 {
     (void)sig;
@@ -258,6 +263,8 @@ int main(int argc, char **argv)
     sa.sa_handler = on_signal;
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
+    sa.sa_handler = on_interrupt; /* without SA_RESTART: what waits in the library is interrupted */
+    sigaction(SIGUSR1, &sa, NULL);
 
     static struct load l;
     l.o = &o;
