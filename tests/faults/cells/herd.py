@@ -21,7 +21,7 @@ class ReconnectHerd(Cell):
     def run(self, rig, cycles):
         n = self.FULL if rig.plan == "full" else self.QUICK
         herd = Herd("127.0.0.1", rig.port, n, rig.topics[0][0])
-        pulse = Pulse(f"weir://127.0.0.1:{rig.port}")
+        pulse = Pulse(rig)
         try:
             if len(herd.heads) < n:
                 raise Broken(f"room for {len(herd.heads)} connections, not {n}")

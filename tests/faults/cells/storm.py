@@ -32,7 +32,7 @@ class Hostile(Cell):
         rig.topic()
         rig.usual_load(rate=500)
         self.prepare(rig)
-        pulse = Pulse(f"weir://127.0.0.1:{rig.port}")
+        pulse = Pulse(rig)
         self.attack(rig, 1, warm=True)
         rig.pause(1, 1.2)
         before = rss(rig.server.pid)
