@@ -15,6 +15,7 @@
 enum {
     MACHINE_PERCENT = 60,
     CLASS_SHARE = 4, /* a class may have one part in so many */
+    AHEAD_SHARE = 8,
     LEAST = 64 << 20,
     /* Measured: what one takes, with what the allocator and its tables add. */
     CONNECTION_BYTES = 1 << 10,
@@ -99,6 +100,7 @@ void memory_init(struct memory *m, const struct config *conf)
         m->budget = memory_budget_of(memory_machine_bytes(), conf);
     }
     m->requests = m->budget / CLASS_SHARE;
+    m->read_ahead = m->budget / AHEAD_SHARE;
     m->input = least_of(conf->input, m->budget / CLASS_SHARE);
     m->output = least_of(conf->output, m->budget / CLASS_SHARE);
 }
@@ -107,8 +109,8 @@ void memory_init(struct memory *m, const struct config *conf)
 
 const char *memory_class_name(enum memory_class c)
 {
-    static const char *const names[MEMORY_CLASSES] = {"connections", "input",    "large_input",
-                                                      "output",      "requests", "produce"};
+    static const char *const names[MEMORY_CLASSES] = {
+        "connections", "input", "large_input", "output", "requests", "read_ahead", "produce"};
 
     return names[c];
 }
@@ -127,6 +129,8 @@ uint64_t memory_used(const struct server *srv, enum memory_class c)
     case MEMORY_REQUESTS:
         return srv->n_requests * REQUEST_BYTES + core_read_parts(srv->core) * READ_PART_BYTES +
                srv->offsets_bytes;
+    case MEMORY_READ_AHEAD:
+        return core_ahead_bytes(srv->core);
     case MEMORY_PRODUCE:
         return core_inflight_bytes(srv->core);
     case MEMORY_CLASSES:

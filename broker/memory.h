@@ -19,6 +19,7 @@ enum memory_class {
     MEMORY_LARGE_INPUT, /* large ones: bounded by `input` */
     MEMORY_OUTPUT,      /* what was not taken yet: bounded by `output` */
     MEMORY_REQUESTS,    /* requests that wait, subscriptions: bounded by a quarter */
+    MEMORY_READ_AHEAD,  /* read for queues and not handed out: bounded by an eighth */
     MEMORY_PRODUCE,     /* what waits for the disk: bounded by `inflight` */
     MEMORY_CLASSES
 };
@@ -32,9 +33,9 @@ enum {
 };
 
 struct memory {
-    uint64_t budget;                  /* bytes in all */
-    uint64_t input, output, requests; /* of it, for these classes */
-    uint64_t peak;                    /* most in use since memory was last given back */
+    uint64_t budget;                              /* bytes in all */
+    uint64_t input, output, requests, read_ahead; /* of it, for these classes */
+    uint64_t peak;                                /* most in use since memory was last given back */
     int64_t gave_back_mono_ns;
 };
 

@@ -416,6 +416,9 @@ static enum werr open_core(struct server *srv, struct werror *e)
         rc == WERR_NOMEM || rc == WERR_IO || rc == WERR_STORAGE_FULL || rc == WERR_INDETERMINATE
             ? EXIT_CODE_IO /* that says nothing about the data */
             : EXIT_CODE_DATA_LOSS;
+    if (rc == WERR_OK) {
+        core_set_ahead(srv->core, srv->memory.read_ahead);
+    }
     return rc;
 }
 

@@ -24,8 +24,7 @@ static void on_ahead(struct part_read *r)
 
     qp->reading = false;
     if (r->err.code == WERR_OK) {
-        qp_drop_ahead(qp);
-        qp->ahead = r->data;
+        qp_keep_ahead(qp, r->data);
     } else {
         core_log(qp->gp->group->co, 1, "queue_read_failed", "group=%s offset=%llu text=\"%s\"",
                  qp->gp->group->name, (unsigned long long)r->offset, r->err.text);

@@ -105,6 +105,8 @@ enum werr core_open(struct core **out, const struct core_conf *conf, struct stor
     TAILQ_INIT(&co->rolling);
     TAILQ_INIT(&co->wake);
     TAILQ_INIT(&co->store_queue);
+    TAILQ_INIT(&co->aheads);
+    co->ahead_most = SIZE_MAX;
     co->max_reads = CORE_READS;
     LIST_INIT(&co->readers);
     LIST_INIT(&co->colds);
@@ -251,6 +253,16 @@ uint64_t core_read_parts(const struct core *co)
 uint64_t core_held_bytes(const struct core *co)
 {
     return co->held_bytes;
+}
+
+uint64_t core_ahead_bytes(const struct core *co)
+{
+    return co->ahead_bytes;
+}
+
+void core_set_ahead(struct core *co, size_t most)
+{
+    co->ahead_most = most;
 }
 
 void core_stats(struct core *co, struct core_stats *s)

@@ -247,5 +247,9 @@ void core_stats(struct core *co, struct core_stats *s);
 uint64_t core_inflight_bytes(const struct core *co);
 uint64_t core_read_parts(const struct core *co);
 uint64_t core_held_bytes(const struct core *co);
+/* Bytes that were read for queues and not handed out yet; and the most of them that are kept, in
+ * all. What one partition reads at once is kept whatever its size: it is the next to be given. */
+uint64_t core_ahead_bytes(const struct core *co);
+void core_set_ahead(struct core *co, size_t most);
 
 #endif

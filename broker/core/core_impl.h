@@ -401,8 +401,10 @@ struct core {
     struct cold_list colds;
     struct core_fetch **fetches; /* heap by deadline */
     size_t n_fetches, cap_fetches;
-    size_t n_rparts;   /* partitions that are followed, of all readers */
-    size_t held_bytes; /* read, or being read, and not pulled */
+    size_t n_rparts;                 /* partitions that are followed, of all readers */
+    size_t held_bytes;               /* read, or being read, and not pulled */
+    TAILQ_HEAD(, queue_part) aheads; /* what was read first is first */
+    size_t ahead_bytes, ahead_most;
 
     struct timers timers;
     struct core_group *groups;       /* by name hash */

@@ -93,8 +93,9 @@ struct queue_part {
     uint64_t flights_out, flights_over; /* that carried rows of it */
     bool is_dlq;
     size_t lot_at; /* where it may be among the lots of the acquire that is being filled */
-    /* data that was read ahead of the cursor */
+    /* data that was read ahead of the cursor; listed in core.aheads when there is some */
     struct bytes ahead;
+    TAILQ_ENTRY(queue_part) of_ahead;
     struct part_read read;
     bool reading;
     struct timer read_again; /* set: the disk gave an error */
@@ -129,6 +130,9 @@ void qp_move_floor(struct queue_part *qp);
 void qp_gone(struct queue_part *qp, enum meta_tag tag, uint64_t id);
 void qp_dirty(struct queue_part *qp);
 void qp_drop_ahead(struct queue_part *qp);
+/* Keeps what was read, which it takes over; what was read first for others goes when all together
+ * is too much. */
+void qp_keep_ahead(struct queue_part *qp, struct bytes data);
 
 /* ---------------------------------------------------------------- lease.c */
 struct lease *lease_new(struct queue_part *qp, struct member *m, uint64_t id, uint64_t first,

@@ -68,8 +68,31 @@ void qp_block(struct queue_part *qp)
 
 void qp_drop_ahead(struct queue_part *qp)
 {
-    blob_unref(qp->ahead.owner);
-    qp->ahead = (struct bytes){0};
+    struct core *co = qp->gp->group->co;
+
+    if (qp->ahead.owner != NULL) {
+        TAILQ_REMOVE(&co->aheads, qp, of_ahead);
+        co->ahead_bytes -= qp->ahead.n;
+        blob_unref(qp->ahead.owner);
+        qp->ahead = (struct bytes){0};
+    }
+}
+
+void qp_keep_ahead(struct queue_part *qp, struct bytes data)
+{
+    struct core *co = qp->gp->group->co;
+    struct queue_part *oldest;
+
+    qp_drop_ahead(qp);
+    if (data.owner == NULL) {
+        return;
+    }
+    qp->ahead = data;
+    TAILQ_INSERT_TAIL(&co->aheads, qp, of_ahead);
+    co->ahead_bytes += data.n;
+    while (co->ahead_bytes > co->ahead_most && (oldest = TAILQ_FIRST(&co->aheads)) != qp) {
+        qp_drop_ahead(oldest);
+    }
 }
 
 void qp_move_floor(struct queue_part *qp)

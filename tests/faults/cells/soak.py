@@ -52,6 +52,7 @@ class Soak(Cell):
              "rule duplicate op=PRODUCE p=0.01", "rule stall op=any p=0.001 for=300",
              "rule hold op=SETTLE dir=up p=0.02 for=300", "set both jitter=2")
     GROWTH = 12 * MIB  # memory of the last quarter over that of the first; below it is noise of the allocator
+    LONG = 60          # samples: less is too short a time for it
     FILES = 24         # descriptors: tables come and go
     DISK = 256 * MIB
 
@@ -85,7 +86,9 @@ class Soak(Cell):
     def judge(self, rig, memory, files, most):
         n = max(1, len(memory) // 4)
         first, last = statistics.median(memory[:n]), statistics.median(memory[-n:])
-        rig.expect(last - first < self.GROWTH, f"memory grew from {first / MIB:.1f} to {last / MIB:.1f} MiB")
+        # caches fill in the first minutes; the memory of another build (a sanitizer's) follows other rules
+        known = len(memory) >= self.LONG and rig.server_dir == rig.bin_dir
+        rig.expect(not known or last - first < self.GROWTH, f"memory grew from {first / MIB:.1f} to {last / MIB:.1f} MiB")
         rig.expect(statistics.median(files[-n:]) - statistics.median(files[:n]) < self.FILES,
                    f"descriptors: {files[0]} at first, {files[-1]} at the end")
         rig.expect(most < self.DISK, f"the data took {most / MIB:.0f} MiB")
