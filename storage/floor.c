@@ -15,6 +15,7 @@
 
 #include "proto/crc32c.h"
 #include "proto/killpoint.h"
+#include "storage/file_io.h"
 
 /* Layout: docs/STORAGE_FORMAT.md, "floor". */
 enum {
@@ -163,18 +164,8 @@ static enum werr sync_dir(const char *dir, struct werror *e)
 
 static enum werr write_all(int fd, struct slice s, const char *path, struct werror *e)
 {
-    size_t done = 0;
-
-    while (done < s.n) {
-        ssize_t n = pwrite(fd, s.p + done, s.n - done, (off_t)done);
-
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return sys_error(e, "write", path);
-        }
-        done += (size_t)n;
+    if (!file_write_at(fd, s.p, s.n, 0)) {
+        return sys_error(e, "write", path);
     }
     WEIR_KILLPOINT(floor_written);
     if (ftruncate(fd, (off_t)s.n) != 0 || fdatasync(fd) != 0) {
@@ -237,11 +228,9 @@ static enum werr read_slot(const char *path, struct buf *b, struct werror *e)
             rc = werror_set(e, WERR_CORRUPT, "floor: %s is over %d bytes", path, FLOOR_MAX_BYTES);
             break;
         }
-        n = read(fd, b->p + b->len, 65536);
+        n = file_read(fd, b->p + b->len, 65536);
         if (n > 0) {
             b->len += (size_t)n;
-        } else if (n < 0 && errno == EINTR) {
-            n = 1;
         } else if (n < 0) {
             rc = sys_error(e, "read", path);
         }

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "storage/file_io.h"
 #include "storage/rocks.h"
 #include "storage/rocks_records.h"
 
@@ -63,23 +64,20 @@ bool rocks_newest_wal(const char *dir, char *name, size_t n, uint64_t *all_bytes
 bool rocks_current(const char *dir, char *name, size_t n)
 {
     char path[4096];
-    size_t have = 0;
-    ssize_t got = -1;
+    ssize_t got;
     int fd, saved_errno;
 
     snprintf(path, sizeof path, "%s/CURRENT", dir);
     fd = open(path, O_RDONLY | O_CLOEXEC);
-    while (fd >= 0 && (got = read(fd, name + have, n - 1 - have)) > 0) {
-        have += (size_t)got;
-    }
+    got = fd >= 0 ? file_read(fd, name, n - 1) : -1;
     saved_errno = errno;
-    name[got < 0 ? 0 : have] = '\0';
+    name[got < 0 ? 0 : got] = '\0';
     name[strcspn(name, "\n")] = '\0';
     if (fd >= 0) {
         close(fd);
     }
     errno = saved_errno;
-    return got == 0 || (fd < 0 && errno == ENOENT);
+    return got >= 0 || (fd < 0 && errno == ENOENT);
 }
 
 static enum werr unreadable(const char *dir, const char *name, struct werror *e)
@@ -149,7 +147,7 @@ static enum werr check_records(const char *dir, const char *name, uint64_t size,
 {
     char path[4096];
     uint8_t *p = NULL;
-    size_t done = 0;
+    ssize_t got = -1;
     int fd;
     enum werr rc = WERR_OK;
 
@@ -159,16 +157,14 @@ static enum werr check_records(const char *dir, const char *name, uint64_t size,
     snprintf(path, sizeof path, "%s/%s", dir, name);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     p = malloc(size > 0 ? size : 1);
-    while (fd >= 0 && p != NULL && done < size) {
-        ssize_t n = read(fd, p + done, size - done);
-
-        if (n <= 0) {
-            break;
-        }
-        done += (size_t)n;
+    if (fd >= 0 && p != NULL) {
+        got = file_read(fd, p, size);
     }
-    if (fd < 0 || p == NULL || done < size) {
+    if (got < 0) {
         rc = werror_set(e, WERR_IO, "%s: %s", path, strerror(errno));
+    } else if ((uint64_t)got < size) {
+        rc = werror_set(e, WERR_IO, "%s: %zd bytes were read of %llu", path, got,
+                        (unsigned long long)size);
     } else if (size == 0 || !whole_records(p, size)) {
         rc = werror_set(e, WERR_CORRUPT, "file %.60s ends in the middle of a record", name);
     }

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "storage/file_io.h"
 #include "storage/rocks.h"
 #include "storage/store_rocks.h"
 
@@ -86,8 +87,8 @@ static enum werr copy_floor(const char *dir, const char *to, const char *name, s
     snprintf(path, sizeof path, "%s/%s", to, name);
     const int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     do {
-        n = in < 0 || out < 0 ? -1 : read(in, bytes, sizeof bytes);
-        if (n < 0 || write(out, bytes, (size_t)n) != n) {
+        n = in < 0 || out < 0 ? -1 : file_read(in, bytes, sizeof bytes);
+        if (n < 0 || !file_write(out, bytes, (size_t)n)) {
             rc = werror_set(e, WERR_IO, "copy of %.100s: %s", path, strerror(errno));
         }
     } while (rc == WERR_OK && n > 0);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "storage/alloc.h"
+#include "storage/file_io.h"
 #include "storage/keys.h"
 #include "storage/rocks.h"
 #include "storage/rocks_records.h"
@@ -60,18 +61,10 @@ static enum werr trouble(const struct walk *w)
 /* Reads a piece of the file; *n bytes, 0 at its end. */
 static enum werr read_piece(struct walk *w, uint64_t at, size_t *n)
 {
-    ssize_t got = 1;
+    const ssize_t got = file_read_at(w->fd, w->piece, PIECE_BYTES, at);
 
-    *n = 0;
-    while (*n < PIECE_BYTES && got > 0) {
-        got = pread(w->fd, w->piece + *n, PIECE_BYTES - *n, (off_t)(at + *n));
-        if (got < 0 && errno != EINTR) {
-            return trouble(w);
-        }
-        *n += got > 0 ? (size_t)got : 0;
-        got = got < 0 ? 1 : got;
-    }
-    return WERR_OK;
+    *n = got > 0 ? (size_t)got : 0;
+    return got < 0 ? trouble(w) : WERR_OK;
 }
 
 static void note(struct walk *w, const struct wal_record *r, uint64_t where)
@@ -137,13 +130,8 @@ static enum werr write_copy(struct walk *w, int to)
         for (; next < w->n_repeats && w->repeats[next] < at + n; next++) {
             w->piece[w->repeats[next] - at] ^= 0xff;
         }
-        for (size_t done = 0; done < n;) {
-            ssize_t got = write(to, w->piece + done, n - done);
-
-            if (got < 0 && errno != EINTR) {
-                return trouble(w);
-            }
-            done += got > 0 ? (size_t)got : 0;
+        if (!file_write(to, w->piece, n)) {
+            return trouble(w);
         }
         at += n;
     }

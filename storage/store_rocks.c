@@ -29,6 +29,7 @@
 
 #include "proto/killpoint.h"
 #include "storage/alloc.h"
+#include "storage/file_io.h"
 #include "storage/front.h"
 #include "storage/rocks.h"
 #include "storage/rows.h"
@@ -50,7 +51,7 @@ static enum werr take_lock(const char *dir, int *out, struct werror *e)
         return werror_set(e, WERR_IO, "%s: %s", path, strerror(errno));
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        ssize_t n = pread(fd, pid, sizeof pid - 1, 0);
+        ssize_t n = file_read_at(fd, pid, sizeof pid - 1, 0);
 
         pid[n > 0 ? n : 0] = '\0';
         pid[strcspn(pid, "\n")] = '\0';
@@ -59,7 +60,7 @@ static enum werr take_lock(const char *dir, int *out, struct werror *e)
         return rc;
     }
     snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, strlen(pid), 0) < 0) {
+    if (ftruncate(fd, 0) != 0 || !file_write_at(fd, pid, strlen(pid), 0)) {
         rc = werror_set(e, errno == ENOSPC ? WERR_STORAGE_FULL : WERR_IO, "%s: %s", path,
                         strerror(errno));
         close(fd);
