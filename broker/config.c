@@ -456,6 +456,9 @@ enum werr config_file(struct config *c, const char *path, struct werror *e)
             rc = file_line(c, line, where, e);
         }
     }
+    if (rc == WERR_OK && ferror(f)) { /* half a file is not what somebody wrote */
+        rc = werror_set(e, WERR_INVALID_CONFIG, "%s: %s", path, strerror(errno));
+    }
     fclose(f);
     return rc;
 }

@@ -258,6 +258,8 @@ static void files_are_lines_of_key_and_value(void **state)
     unlink(path);
     assert_int_equal(LOAD("--config", "/nonexistent/x"), WERR_INVALID_CONFIG);
     SAYS("/nonexistent/x", "No such file");
+    assert_int_equal(LOAD("--config", "/"), WERR_INVALID_CONFIG); /* opens, cannot be read */
+    SAYS("/", "Is a directory");
 }
 
 static void lists_are_arrays_or_lines(void **state)
