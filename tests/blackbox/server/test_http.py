@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 import unittest
 
 from prometheus_client.parser import text_string_to_metric_families as parse
@@ -90,7 +91,17 @@ class Http(unittest.TestCase):
         self.w.call(3, [])
         for s in socks:
             s.close()
+        until = time.monotonic() + 30  # it refuses more of one address until it has seen that those are gone
+        while self.refused("/healthz"):
+            self.assertLess(time.monotonic(), until)
         self.assertEqual(self.get("/healthz")[0], 200)
+
+    def refused(self, path):
+        try:
+            self.get(path)
+        except ConnectionError:
+            return True
+        return False
 
 
 class Bounded(unittest.TestCase):
