@@ -29,6 +29,8 @@ static const struct {
     {OP_TOPIC_ALTER, FRAME_REQUEST, cmd_topic_alter},
     {OP_TOPIC_DESCRIBE, FRAME_REQUEST, cmd_topic_describe},
     {OP_METRICS, FRAME_REQUEST, cmd_metrics},
+    {OP_SERVER_CONNECTIONS, FRAME_REQUEST, cmd_server_conns},
+    {OP_SERVER_CONFIG, FRAME_REQUEST, cmd_server_config},
     {OP_GROUP_JOIN, FRAME_REQUEST, cmd_group_join},
     {OP_GROUP_HEARTBEAT, FRAME_REQUEST, cmd_group_heartbeat},
     {OP_GROUP_LEAVE, FRAME_REQUEST, cmd_group_leave},

@@ -34,7 +34,7 @@ enum {
     LIMIT_OPTIONS = 16,             /* pairs of an option map */
     LIMIT_METADATA_TOPICS = 1000,   /* names asked for at once, and topics of one page */
     LIMIT_OFFSET_SPECS = 4096,      /* entries of one LIST_OFFSETS */
-    LIMIT_PAGE = 1000,              /* entries of one page of groups, of delayed batches */
+    LIMIT_PAGE = 1000,              /* entries of a page of groups, delayed batches, connections */
     LIMIT_JOIN_TOPICS = 1000,       /* topics of one GROUP_JOIN */
     LIMIT_GROUP_PARTITIONS = 65536, /* partitions of one heartbeat, COMMITTED, GROUP_RESET */
     LIMIT_DLQ_SPANS = 10000,        /* ranges of one DLQ_REDRIVE, DLQ_PURGE; of a DLQ_LIST page */

@@ -1,6 +1,8 @@
 /* Messages of topics, producing and reading, there and back. */
 #include "tests/fuzz/echo.h"
 
+#include "proto/msg_server.h"
+
 static enum werr echo_fetch(struct frame *f, struct buf *b)
 {
     struct msg_fetch m;
@@ -122,6 +124,7 @@ enum werr echo_request(struct frame *f, struct buf *b)
     struct msg_init_producer init;
     struct slice prefix;
     uint64_t limit;
+    uint32_t n;
     enum werr rc;
 
     switch (f->op) {
@@ -137,6 +140,12 @@ enum werr echo_request(struct frame *f, struct buf *b)
     case OP_METRICS:
         rc = msg_get_metrics(&f->args, &prefix, NULL);
         return rc == WERR_OK ? (msg_put_metrics(b, f->id, prefix), rc) : rc;
+    case OP_SERVER_CONNECTIONS:
+        rc = msg_get_server_conns(&f->args, &limit, &n, NULL);
+        return rc == WERR_OK ? (msg_put_server_conns(b, f->id, limit, n), rc) : rc;
+    case OP_SERVER_CONFIG:
+        rc = msg_get_empty(&f->args, NULL);
+        return rc == WERR_OK ? (msg_put_server_config(b, f->id), rc) : rc;
     case OP_CREDIT:
         rc = msg_get_credit(&f->args, &limit, NULL);
         return rc == WERR_OK ? (msg_put_credit(b, f->id, limit), rc) : rc;
@@ -199,6 +208,45 @@ static enum werr echo_describe_ok(struct frame *f, struct buf *b)
     return rc;
 }
 
+static enum werr echo_conns_ok(struct frame *f, struct buf *b)
+{
+    struct msg_server_conns_ok m;
+    struct msg_server_conn conns[ECHO_MAX];
+    size_t n, at;
+    enum werr rc = msg_get_server_conns_ok(&f->args, &m, NULL);
+
+    if (rc == WERR_OK) {
+        ECHO_LIST(conns, n, msg_next_server_conn, &m.conns)
+        rc = m.conns.err != WERR_OK ? m.conns.err : n == m.n ? WERR_OK : WERR_UNKNOWN_OP;
+        at = msg_begin_server_conns_ok(b, f->id, n);
+        for (size_t i = 0; i < n; i++) {
+            msg_put_server_conn(b, &conns[i]);
+        }
+        msg_end_server_conns_ok(b, at, m.has_next, m.next);
+    }
+    return rc;
+}
+
+static enum werr echo_config_ok(struct frame *f, struct buf *b)
+{
+    struct mpread list;
+    struct msg_server_setting settings[ECHO_MAX];
+    uint32_t asked;
+    size_t n, at;
+    enum werr rc = msg_get_server_config_ok(&f->args, &list, &asked, NULL);
+
+    if (rc == WERR_OK) {
+        ECHO_LIST(settings, n, msg_next_server_setting, &list)
+        rc = list.err != WERR_OK ? list.err : n == asked ? WERR_OK : WERR_UNKNOWN_OP;
+        at = msg_begin_server_config_ok(b, f->id, n);
+        for (size_t i = 0; i < n; i++) {
+            msg_put_server_setting(b, &settings[i]);
+        }
+        frame_end(b, at, 0);
+    }
+    return rc;
+}
+
 enum werr echo_response(uint32_t op, struct frame *f, struct buf *b)
 {
     struct msg_produce_ok produced;
@@ -225,6 +273,10 @@ enum werr echo_response(uint32_t op, struct frame *f, struct buf *b)
         return rc == WERR_OK ? (msg_put_topic_delete_ok(b, f->id, tid, bytes), rc) : rc;
     case OP_TOPIC_DESCRIBE:
         return echo_describe_ok(f, b);
+    case OP_SERVER_CONNECTIONS:
+        return echo_conns_ok(f, b);
+    case OP_SERVER_CONFIG:
+        return echo_config_ok(f, b);
     default:
         return echo_group_response(op, f, b);
     }

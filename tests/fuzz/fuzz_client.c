@@ -139,6 +139,18 @@ static void ignore_group(void *user, const weir_group_info *info)
     (void)info;
 }
 
+static int ignore_connection(void *user, const weir_connection_info *info)
+{
+    (void)user;
+    return (info->id & 63) != 63;
+}
+
+static void ignore_setting(void *user, const weir_setting_info *info)
+{
+    (void)user;
+    (void)info;
+}
+
 static void admin(uint8_t which)
 {
     weir *h = w.r.w;
@@ -149,7 +161,7 @@ static void admin(uint8_t which)
     const weir_span span = {.partition = 0, .first = 0, .last = 3};
     const char *id = "1700000060000-0-1.0";
 
-    switch (which % 14) {
+    switch (which % 16) {
     case 0:
         (void)weir_topic_describe(h, "t", &t, WAIT_MS);
         break;
@@ -188,6 +200,12 @@ static void admin(uint8_t which)
         break;
     case 12:
         (void)weir_group_delete(h, "g", 0, WAIT_MS);
+        break;
+    case 13:
+        (void)weir_server_connections(h, ignore_connection, NULL, WAIT_MS);
+        break;
+    case 14:
+        (void)weir_server_config(h, ignore_setting, NULL, WAIT_MS);
         break;
     default:
         (void)weir_producer_position(h, "t", 0, &offset, WAIT_MS);

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proto/msg_server.h"
+
 static void *need(void *p)
 {
     if (!p) {
@@ -598,6 +600,40 @@ static void do_hello(struct fake_conn *c, uint32_t corr)
     c->ready = true;
 }
 
+/* Five connections in pages of two, and two settings. */
+static void do_server(struct fake_conn *c, struct frame *f, struct werror *e)
+{
+    enum { CONNS = 5, PAGE = 2 };
+    const struct msg_server_setting settings[] = {
+        {slice_str("memory"), slice_str("256M"), slice_str("default"), false},
+        {slice_str("inflight"), slice_str("64M"), slice_str("--inflight"), true}};
+    uint64_t from;
+    uint32_t limit;
+    size_t at;
+
+    if (f->op == OP_SERVER_CONFIG && msg_get_empty(&f->args, e) == WERR_OK) {
+        at = msg_begin_server_config_ok(&c->out, f->id, 2);
+        msg_put_server_setting(&c->out, &settings[0]);
+        msg_put_server_setting(&c->out, &settings[1]);
+        frame_end(&c->out, at, 0);
+    } else if (f->op == OP_SERVER_CONNECTIONS &&
+               msg_get_server_conns(&f->args, &from, &limit, e) == WERR_OK) {
+        uint64_t n = from < CONNS ? CONNS - from : 0;
+
+        n = n < PAGE ? n : PAGE;
+        at = msg_begin_server_conns_ok(&c->out, f->id, (size_t)n);
+        for (uint64_t i = 0; i < n; i++) {
+            const struct msg_server_conn m = {.id = from + i,
+                                              .client = slice_str("c/1"),
+                                              .address = slice_str("unix"),
+                                              .state = slice_str("ready"),
+                                              .subs = i};
+            msg_put_server_conn(&c->out, &m);
+        }
+        msg_end_server_conns_ok(&c->out, at, from + n < CONNS, from + n);
+    }
+}
+
 static void do_request(struct fake_conn *c, struct frame *f, struct werror *e)
 {
     struct msg_hello hello;
@@ -630,6 +666,8 @@ static void do_request(struct fake_conn *c, struct frame *f, struct werror *e)
         msg_put_metric(&c->out, "weir_a", NULL, NULL, 1);
         msg_put_metric(&c->out, "weir_b", "topic", "x", 2);
         frame_end(&c->out, at, 0);
+    } else if (f->op == OP_SERVER_CONNECTIONS || f->op == OP_SERVER_CONFIG) {
+        do_server(c, f, e);
     } else if (e->code == WERR_OK && !fake_group_request(c, f, e)) {
         werror_set(e, WERR_UNKNOWN_OP, "op %u", f->op);
     }

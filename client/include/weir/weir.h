@@ -506,6 +506,33 @@ WEIR_API weir_error weir_metrics(weir *w, const char *prefix,
                                             const char *label_value, uint64_t value),
                                  void *user, int timeout_ms);
 
+typedef struct weir_connection_info {
+    uint64_t id;
+    const char *client;    /**< "name/version"; "" = has not said HELLO yet */
+    const char *address;   /**< "HOST:PORT" or "unix" */
+    const char *state;     /**< "fresh", "ready", "ending" */
+    const char *waits_for; /**< the limit it is held up by ("inflight", ...); "" = none */
+    uint64_t age_ms, idle_ms;
+    uint64_t requests, request_bytes; /**< without an answer yet */
+    uint64_t subscriptions, members;
+    uint64_t bytes_in;     /**< since it was opened */
+    uint64_t output_bytes; /**< that it has not taken yet */
+} weir_connection_info;
+/** Calls fn for every connection of the server, in order of age, until it returns 0. They are asked
+ * for page by page: one that opens or closes meanwhile may be missing. */
+WEIR_API weir_error weir_server_connections(weir *w,
+                                            int (*fn)(void *user, const weir_connection_info *info),
+                                            void *user, int timeout_ms);
+typedef struct weir_setting_info {
+    const char *key, *value; /**< value: as a line of the settings file would have it */
+    const char *source;      /**< "default", "FILE:LINE", "WEIR_KEY" or "--key" */
+    int reloads;             /**< SIGHUP takes a new value while the server runs */
+} weir_setting_info;
+/** Calls fn for every setting of the server. */
+WEIR_API weir_error weir_server_config(weir *w,
+                                       void (*fn)(void *user, const weir_setting_info *info),
+                                       void *user, int timeout_ms);
+
 #ifdef __cplusplus
 }
 #endif

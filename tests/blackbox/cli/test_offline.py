@@ -10,7 +10,7 @@ from harness import Case, bin_dir, main, weir, weir_start
 COMMANDS = ["topic create", "topic list", "topic describe", "topic alter", "topic delete", "produce",
             "consume", "peek", "offsets", "group list", "group describe", "group lag", "group seek",
             "group pause", "group resume", "group alter", "group delete", "dlq list", "dlq show",
-            "dlq redrive", "dlq purge", "schedule list", "schedule cancel", "server info", "bench produce", "bench consume",
+            "dlq redrive", "dlq purge", "schedule list", "schedule cancel", "server config", "server connections", "server info", "bench produce", "bench consume",
             "bench latency", "completion", "version", "help"]
 
 

@@ -105,6 +105,53 @@ static void listings(void **state)
     rig_fini(&r);
 }
 
+struct seen {
+    uint64_t n, stop_after;
+    int reloads;
+};
+
+static int count_conns(void *user, const weir_connection_info *info)
+{
+    struct seen *s = user;
+
+    assert_int_equal(info->id, s->n);
+    assert_string_equal(info->client, "c/1");
+    assert_string_equal(info->address, "unix");
+    assert_string_equal(info->state, "ready");
+    assert_string_equal(info->waits_for, "");
+    return ++s->n != s->stop_after;
+}
+
+static void count_settings(void *user, const weir_setting_info *info)
+{
+    struct seen *s = user;
+
+    assert_string_equal(info->key, s->n == 0 ? "memory" : "inflight");
+    assert_string_equal(info->value, s->n == 0 ? "256M" : "64M");
+    assert_string_equal(info->source, s->n == 0 ? "default" : "--inflight");
+    s->reloads += info->reloads;
+    s->n++;
+}
+
+static void the_server_itself(void **state)
+{
+    struct rig r;
+    struct seen all = {0}, three = {.stop_after = 3}, settings = {0};
+
+    (void)state;
+    rig_init(&r, NULL);
+    assert_int_equal(weir_server_connections(r.w, count_conns, &all, 1000).outcome, WEIR_DONE);
+    assert_int_equal(all.n, 5); /* three pages */
+    assert_int_equal(weir_server_connections(r.w, count_conns, &three, 1000).outcome, WEIR_DONE);
+    assert_int_equal(three.n, 3);
+    assert_int_equal(weir_server_connections(r.w, NULL, NULL, 1000).code, WEIR_E_MISUSE);
+    assert_int_equal(weir_server_config(r.w, count_settings, &settings, 1000).outcome, WEIR_DONE);
+    assert_true(settings.n == 2 && settings.reloads == 1);
+    assert_int_equal(weir_server_config(r.w, NULL, NULL, 1000).code, WEIR_E_MISUSE);
+    assert_int_equal(r.w->conn.n_slots, 0);
+    rig_fini(&r);
+}
+
 static void offsets(void **state)
 {
     static const char *const values[] = {"a", "b", "c"};
@@ -257,6 +304,7 @@ int main(void)
         cmocka_unit_test(topic_life),
         cmocka_unit_test(bad_topic_arguments),
         cmocka_unit_test(listings),
+        cmocka_unit_test(the_server_itself),
         cmocka_unit_test(offsets),
         cmocka_unit_test(null_and_bad_handles_say_so),
         cmocka_unit_test(blocking_inside_a_callback_is_misuse),

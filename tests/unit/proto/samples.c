@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "proto/msg_server.h"
 #include "tests/unit/proto/samples_group.h"
 
 enum { CORR = 1, SUB = 7, TID = 1001, PART = 3, PID = 7 };
@@ -395,6 +396,53 @@ static void put_metrics_ok(struct buf *b)
     frame_end(b, at, 0);
 }
 
+static void put_server_conns(struct buf *b)
+{
+    msg_put_server_conns(b, 15, 7, 500);
+}
+
+static void put_server_conns_ok(struct buf *b)
+{
+    const struct msg_server_conn conns[] = {{.id = 7,
+                                             .client = slice_str("libweir/0.1"),
+                                             .address = slice_str("127.0.0.1:41234"),
+                                             .state = slice_str("ready"),
+                                             .age_ms = 61000,
+                                             .idle_ms = 12,
+                                             .requests = 3,
+                                             .request_bytes = 4096,
+                                             .subs = 1,
+                                             .members = 2,
+                                             .bytes_in = 70000,
+                                             .output_bytes = 100},
+                                            {.id = 9,
+                                             .address = slice_str("unix"),
+                                             .state = slice_str("fresh"),
+                                             .waits_for = slice_str("input")}};
+    size_t at = msg_begin_server_conns_ok(b, 15, 2);
+
+    msg_put_server_conn(b, &conns[0]);
+    msg_put_server_conn(b, &conns[1]);
+    msg_end_server_conns_ok(b, at, true, 12);
+}
+
+static void put_server_config(struct buf *b)
+{
+    msg_put_server_config(b, 16);
+}
+
+static void put_server_config_ok(struct buf *b)
+{
+    const struct msg_server_setting settings[] = {
+        {slice_str("memory"), slice_str("256M"), slice_str("default"), false},
+        {slice_str("log_level"), slice_str("\"debug\""), slice_str("/etc/weir/weir.toml:7"), true}};
+    size_t at = msg_begin_server_config_ok(b, 16, 2);
+
+    msg_put_server_setting(b, &settings[0]);
+    msg_put_server_setting(b, &settings[1]);
+    frame_end(b, at, 0);
+}
+
 static const struct sample table[] = {
     {"hello", FROM_CLIENT, OP_HELLO, put_hello},
     {"hello_ok", FROM_SERVER, OP_HELLO, put_hello_ok},
@@ -435,6 +483,10 @@ static const struct sample table[] = {
     {"topic_describe_ok", FROM_SERVER, OP_TOPIC_DESCRIBE, put_topic_describe_ok},
     {"metrics", FROM_CLIENT, OP_METRICS, put_metrics},
     {"metrics_ok", FROM_SERVER, OP_METRICS, put_metrics_ok},
+    {"server_connections", FROM_CLIENT, OP_SERVER_CONNECTIONS, put_server_conns},
+    {"server_connections_ok", FROM_SERVER, OP_SERVER_CONNECTIONS, put_server_conns_ok},
+    {"server_config", FROM_CLIENT, OP_SERVER_CONFIG, put_server_config},
+    {"server_config_ok", FROM_SERVER, OP_SERVER_CONFIG, put_server_config_ok},
 #define X(name, from, op) {#name, from, op, sample_##name},
     GROUP_SAMPLES(X)
 #undef X

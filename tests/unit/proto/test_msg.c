@@ -1,3 +1,4 @@
+#include "proto/msg_server.h"
 #include "tests/unit/proto/args.h"
 
 static void test_operation_table(void **state)
@@ -214,6 +215,46 @@ static void test_names(void **state)
     }
 }
 
+static void test_server(void **state)
+{
+    struct buf b = {0};
+    struct frame f = sample_frame("server_connections", &b);
+    struct msg_server_conns_ok ok;
+    struct msg_server_conn c;
+    struct msg_server_setting s;
+    struct mpread list;
+    struct werror e = {.code = WERR_OK};
+    uint64_t from;
+    uint32_t n;
+
+    (void)state;
+    assert_int_equal(msg_get_server_conns(&f.args, &from, &n, NULL), WERR_OK);
+    assert_true(from == 7 && n == 500);
+    f = sample_frame("server_connections_ok", &b);
+    assert_int_equal(msg_get_server_conns_ok(&f.args, &ok, NULL), WERR_OK);
+    assert_true(ok.n == 2 && ok.has_next && ok.next == 12);
+    assert_true(msg_next_server_conn(&ok.conns, &c));
+    assert_true(c.id == 7 && slice_eq(c.client, slice_str("libweir/0.1")) && c.waits_for.n == 0);
+    assert_true(c.age_ms == 61000 && c.idle_ms == 12 && c.requests == 3 && c.subs == 1);
+    assert_true(c.request_bytes == 4096 && c.members == 2 && c.bytes_in == 70000);
+    assert_int_equal(c.output_bytes, 100);
+    assert_true(msg_next_server_conn(&ok.conns, &c));
+    assert_true(c.client.n == 0 && slice_eq(c.waits_for, slice_str("input")));
+    assert_false(msg_next_server_conn(&ok.conns, &c));
+    f = sample_frame("server_config_ok", &b);
+    assert_int_equal(msg_get_server_config_ok(&f.args, &list, &n, NULL), WERR_OK);
+    assert_true(n == 2 && msg_next_server_setting(&list, &s) && !s.reloads);
+    assert_true(msg_next_server_setting(&list, &s) && s.reloads);
+    assert_true(slice_eq(s.source, slice_str("/etc/weir/weir.toml:7")));
+    assert_false(msg_next_server_setting(&list, &s));
+    buf_clear(&b);
+    msg_put_server_conns(&b, 1, 0, LIMIT_PAGE + 1);
+    f = parse_frame(&b);
+    assert_int_equal(msg_get_server_conns(&f.args, &from, &n, &e), WERR_TOO_LARGE);
+    assert_string_equal(e.text, "limit = 1001, at most 1000");
+    buf_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +266,7 @@ int main(void)
         cmocka_unit_test(test_requests_are_strict),
         cmocka_unit_test(test_init_producer),
         cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_server),
         cmocka_unit_test(test_names),
     };
 

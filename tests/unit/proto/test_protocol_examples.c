@@ -366,7 +366,7 @@ static void test_every_limit_and_setting_has_its_row(void **state)
         {"bytes of a reason", LIMIT_REASON},
         {"ids per CANCEL_DELAYED", LIMIT_CANCEL_IDS},
         {"bytes of a delay id", LIMIT_DELAY_ID},
-        {"entries of a page of GROUP_LIST, DELAYED_LIST", LIMIT_PAGE},
+        {"entries of a page of GROUP_LIST, DELAYED_LIST, SERVER_CONNECTIONS", LIMIT_PAGE},
         {"ranges per DLQ_LIST, DLQ_REDRIVE, DLQ_PURGE", LIMIT_DLQ_SPANS},
         {"characters of a name", LIMIT_NAME},
         {"partitions of a topic", LIMIT_PARTITIONS},

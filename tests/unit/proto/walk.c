@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "proto/compress.h"
+#include "proto/msg_server.h"
 #include "tests/unit/proto/walk_group.h"
 
 static volatile unsigned sink;
@@ -196,6 +197,7 @@ static enum werr walk_session(uint32_t op, struct frame *f, struct werror *e)
     struct msg_init_producer init = {0};
     struct slice prefix = {NULL, 0};
     uint64_t limit;
+    uint32_t n;
     enum werr rc;
 
     switch (op) {
@@ -203,6 +205,7 @@ static enum werr walk_session(uint32_t op, struct frame *f, struct werror *e)
         rc = msg_get_hello(&f->args, &hello, e);
         break;
     case OP_PING:
+    case OP_SERVER_CONFIG:
         rc = msg_get_empty(&f->args, e);
         break;
     case OP_INIT_PRODUCER:
@@ -210,6 +213,9 @@ static enum werr walk_session(uint32_t op, struct frame *f, struct werror *e)
         break;
     case OP_METRICS:
         rc = msg_get_metrics(&f->args, &prefix, e);
+        break;
+    case OP_SERVER_CONNECTIONS:
+        rc = msg_get_server_conns(&f->args, &limit, &n, e);
         break;
     case OP_CREDIT:
         rc = msg_get_credit(&f->args, &limit, e);
@@ -224,6 +230,34 @@ static enum werr walk_session(uint32_t op, struct frame *f, struct werror *e)
         touch(prefix);
     }
     return rc;
+}
+
+static enum werr walk_server_ok(uint32_t op, struct frame *f, struct werror *e)
+{
+    struct msg_server_conns_ok ok;
+    struct msg_server_conn c;
+    struct msg_server_setting s;
+    struct mpread settings;
+    uint32_t n;
+    enum werr rc;
+
+    if (op == OP_SERVER_CONFIG) {
+        rc = msg_get_server_config_ok(&f->args, &settings, &n, e);
+        while (rc == WERR_OK && msg_next_server_setting(&settings, &s)) {
+            touch(s.key);
+            touch(s.value);
+            touch(s.source);
+        }
+        return rc == WERR_OK ? settings.err : rc;
+    }
+    rc = msg_get_server_conns_ok(&f->args, &ok, e);
+    while (rc == WERR_OK && msg_next_server_conn(&ok.conns, &c)) {
+        touch(c.client);
+        touch(c.address);
+        touch(c.state);
+        touch(c.waits_for);
+    }
+    return rc == WERR_OK ? ok.conns.err : rc;
 }
 
 enum werr walk_request(struct frame *f, struct werror *e)
@@ -254,6 +288,8 @@ enum werr walk_request(struct frame *f, struct werror *e)
     case OP_PING:
     case OP_INIT_PRODUCER:
     case OP_METRICS:
+    case OP_SERVER_CONNECTIONS:
+    case OP_SERVER_CONFIG:
     case OP_CREDIT:
         return walk_session(f->op, f, e);
     default:
@@ -455,6 +491,9 @@ enum werr walk_response(uint32_t op, struct frame *f, struct werror *e)
     case OP_LIST_OFFSETS:
     case OP_METRICS:
         return walk_lists_ok(op, f, e);
+    case OP_SERVER_CONNECTIONS:
+    case OP_SERVER_CONFIG:
+        return walk_server_ok(op, f, e);
     case OP_TOPIC_CREATE:
     case OP_TOPIC_ALTER:
         return msg_get_topic_ok(&f->args, &a, &conf, e);
