@@ -21,6 +21,7 @@ static const struct {
     {"weir-schedule", "schedule"},
     {"weir-server-info", "server"},
     {"weir-bench", "bench"},
+    {"weir-doctor", "doctor"},
 };
 
 const char *man_page_name(size_t i)
