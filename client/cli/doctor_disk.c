@@ -111,7 +111,7 @@ static void check_type(struct report *r, const struct mount_info *m)
 
 static void check_options(struct report *r, const struct mount_info *m)
 {
-    static const char *const unsafe[] = {"nobarrier", "barrier=0", "data=writeback", NULL};
+    static const char *const unsafe[] = {"nobarrier", "barrier=0", NULL};
     static const char *const slow[] = {"sync", "dirsync", "strictatime", NULL};
     bool fine = true;
     if (mount_has(m, "ro")) {
