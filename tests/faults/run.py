@@ -15,6 +15,7 @@ import collections
 import importlib
 import os
 import pkgutil
+import re
 import secrets
 import subprocess
 import sys
@@ -112,6 +113,12 @@ def say(*words):
     print(*words, flush=True)
 
 
+def reasons(text):
+    """Why a run was not clean, broken promises first; what a server logged at its end is part of a reason."""
+    parts = re.split(r"^(?=violation:|invalid:)", text, flags=re.MULTILINE)
+    return [p.rstrip() for kind in ("violation:", "invalid:") for p in parts if p.startswith(kind)]
+
+
 class Sitting:
     """The runs of one call: cells take turns, so that a sitting cut short has done some of each."""
 
@@ -168,7 +175,7 @@ class Sitting:
             self.codes[name] = CLEAN if self.codes[name] == NOT_REACHED else self.codes[name]
         else:
             say(r.text)
-            self.why[name] = [line for line in r.text.splitlines() if line.startswith(("invalid:", "violation:"))]
+            self.why[name] = reasons(r.text)
             if r.kept:
                 say(f"kept: {r.kept}\nagain: {self.options.again} --replay {name}:{seed}:{cycles}")
             self.codes[name] = VIOLATION if VIOLATION in (self.codes[name], r.code) else r.code
@@ -292,8 +299,8 @@ def main():
     codes |= sitting.run(options.jobs)
     ledger.write_rows()
     for name, why in sitting.why.items():  # once more where they are seen
-        for line in why[:3]:
-            say(f"{name}: {line[:300]}")
+        for reason in why[:3]:
+            say(f"{name}: {reason[:1200]}")
     bad = [f"{n}: {WORDS[c]}" for n, c in codes.items() if c != CLEAN]
     say(f"{len(codes) - len(bad)} of {len(codes)} cells clean" + ("; " + ", ".join(bad) if bad else ""))
     return exit_code(codes)

@@ -208,6 +208,11 @@ class Suite(unittest.TestCase):
         self.assertNotIn("once more", "\n".join(self.said))
         self.assertEqual(self.sit(OnceTooLittle, plan="full")[1], run.INVALID)
 
+    def test_broken_promises_are_told_first(self):
+        text = "A1 lost\ninvalid: too little\nviolation: the server ended: a log\nits last line\ninvalid: no read\n"
+        self.assertEqual(run.reasons(text), ["violation: the server ended: a log\nits last line",
+                                             "invalid: too little", "invalid: no read"])
+
     def test_a_violation_outranks_all(self):
         self.assertEqual(self.sit(Finds, Quiet, Raises)[1], run.VIOLATION)
 

@@ -83,6 +83,12 @@ class Clockjump(unittest.TestCase):
         self.start("clocks")
         self.check(60)
 
+    def test_never_before_1970(self):
+        self.clock.set_to(12)
+        self.clock.jump(-DAY)
+        self.start("clocks")
+        self.check(-time.time())
+
     def test_suspend(self):
         self.clock.suspend(7200)
         self.start("clocks")

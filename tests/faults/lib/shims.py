@@ -69,7 +69,8 @@ class Fail(Control):
 
 
 class Clock(Control):
-    """The wall clock of the processes that map the file. All calls take seconds."""
+    """The wall clock of the processes that map the file. All calls take seconds. It is never before 1970, as Linux
+    refuses such a time, clock_settime(2); a jump that would lead there ends at 1970-01-01 00:00:00."""
     LAYOUT = {"_size": 48, "seq": ("<I", 4), "offset": ("<q", 8), "since": ("<q", 16), "rate": ("<q", 24),
               "boot": ("<q", 32), "reads": ("<Q", 40)}
 
@@ -82,6 +83,7 @@ class Clock(Control):
         return self.get("offset") + passed * self.get("rate") // 1000
 
     def change(self, offset, rate=None, boot=None):
+        offset = max(offset, -time.time_ns())
         rate = self.get("rate") if rate is None else rate
         boot = self.get("boot") if boot is None else boot
         self.set("seq", self.get("seq") + 1)
