@@ -423,7 +423,9 @@ static enum werr append(struct clog *l, uint64_t tag, enum clog_kind kind, struc
         cr->syncing = true;
         sync_round(cr);
     }
-    pthread_cond_signal(&cr->kick);
+    if (cr->head != NULL) { /* else there is nothing for the sync thread to wake up for */
+        pthread_cond_signal(&cr->kick);
+    }
     pthread_mutex_unlock(&cr->mu);
     return WERR_OK;
 }

@@ -367,17 +367,22 @@ void commit_step(struct commit *c)
 
 void commit_submit(struct commit *c, struct store_txn *t)
 {
+    bool was_empty;
+
     pthread_mutex_lock(&c->mu);
     t->next = NULL;
-    if (c->queue_last != NULL) {
-        c->queue_last->next = t;
-    } else {
+    was_empty = c->queue == NULL;
+    if (was_empty) {
         c->queue = t;
+    } else {
+        c->queue_last->next = t;
     }
     c->queue_last = t;
     c->queue_bytes += t->bytes;
-    pthread_cond_signal(&c->work);
     pthread_mutex_unlock(&c->mu);
+    if (was_empty) { /* else the committer looks at the queue anyway */
+        pthread_cond_signal(&c->work);
+    }
 }
 
 /* The first event has to wait until everything behind it failed too. With mu held. */
