@@ -569,12 +569,22 @@ enum werr config_load(struct config *c, int argc, char **argv, enum config_actio
     for (int i = 1; i < argc && rc == WERR_OK; i++) {
         if (strcmp(argv[i], "--config") == 0) {
             i++;
+        } else if (strcmp(argv[i], "--restore") == 0 && i + 1 < argc) {
+            c->restore = argv[++i];
+            *action = CONFIG_RESTORE;
+        } else if (strncmp(argv[i], "--restore=", 10) == 0) {
+            c->restore = argv[i] + 10;
+            *action = CONFIG_RESTORE;
         } else if (strncmp(argv[i], "--config=", 9) != 0 && !is_action(argv[i], action)) {
             rc = option(c, argc, argv, &i, e);
         }
     }
     if (rc == WERR_OK && config_in_memory(c)) {
         c->data[0] = '\0';
+    }
+    if (rc == WERR_OK && *action == CONFIG_RESTORE && config_in_memory(c)) {
+        rc = werror_set(e, WERR_INVALID_CONFIG, "--restore %.200s: --dev has no data directory",
+                        c->restore);
     }
     if (rc == WERR_OK && c->data[0] == '\0' && !c->dev) {
         rc = werror_set(e, WERR_INVALID_CONFIG,

@@ -36,6 +36,7 @@ struct config {
 #include "broker/config.def"
 #undef X
     char source[CONFIG_KEYS][CONFIG_SOURCE]; /* "default", "FILE:LINE", "WEIR_KEY", "--key" */
+    const char *restore;                     /* the backup of --restore, borrowed */
     int argc;                                /* what config_load was given, borrowed */
     char **argv;
 };
@@ -48,7 +49,8 @@ enum config_action {
     CONFIG_CHECK,
     CONFIG_PRINT,
     CONFIG_SAMPLE,
-    CONFIG_DOC
+    CONFIG_DOC,
+    CONFIG_RESTORE /* config.restore */
 };
 
 /*

@@ -136,11 +136,13 @@ void config_help(FILE *out)
 {
     fputs("weir-server: an asynchronous message-queue broker\n\n"
           "usage: weir-server [--config FILE] [--key value ...]\n"
-          "       weir-server --dev\n\n"
+          "       weir-server --dev\n"
+          "       weir-server --restore BACKUP --data DIR\n\n"
           "  --config FILE     read settings from a file\n"
           "  --check-config    check settings and exit\n"
           "  --print-config    print settings and where each came from\n"
           "  --sample-config   print a file with every setting, commented out\n"
+          "  --restore BACKUP  copy a backup to the new directory of --data, check it and exit\n"
           "  --version, --help\n\nsettings:\n",
           out);
     for (size_t i = 0; i < CONFIG_KEYS; i++) {

@@ -88,6 +88,13 @@ static void server_page(FILE *f)
          "Print every setting and where its value came from, as a file that can be used.");
     item(f, "--sample-config", "", "Print a file with every setting, explained and commented out.");
     item(f, "--config-doc", "", "Print all settings as a table in Markdown.");
+    item(f, "--restore", "BACKUP",
+         "Copy a backup, made by weir backup create, to the directory of --data, which must not "
+         "exist "
+         "or be empty, open it once to see that it is whole, and exit. The server is then started "
+         "as "
+         "usual. What had been stored after the backup is not there, and its offsets are used "
+         "again.");
     item(f, "--version", "", "Print the version.");
     item(f, "--help", "", "Print all settings with their defaults.");
     fputs(".SH SIGNALS\n", f);

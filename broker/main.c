@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/restore.h"
 #include "broker/server.h"
 
 static int other_action(enum config_action action, const struct config *conf)
@@ -26,6 +27,8 @@ static int other_action(enum config_action action, const struct config *conf)
     case CONFIG_DOC:
         config_doc(stdout);
         return EXIT_CODE_OK;
+    case CONFIG_RESTORE:
+        return restore_run(conf);
     case CONFIG_RUN:
         break;
     }

@@ -25,6 +25,14 @@ struct server_stats {
     uint64_t loop_turns, loop_busy_ns, loop_turn_max_ns; /* busy: all but waiting for events */
 };
 
+/* The backup that is being made: one at a time (cmd_backup.c). */
+struct backup_job {
+    struct conn *c; /* who asked; NULL: none is being made */
+    uint32_t corr;
+    int64_t began_mono_ns;
+    char name[64 + 1];
+};
+
 struct server {
     struct ev_loop *loop;
     struct config *conf; /* borrowed; a reload changes it */
@@ -64,6 +72,7 @@ struct server {
     uint32_t advertise_port;
     char advertise_host[256];
     struct server_stats stats;
+    struct backup_job backup;
     struct log_limit limit_accept, limit_bad, limit_refused, limit_hits;
     enum store_state seen_state;   /* last one that was logged */
     enum memory_state seen_memory; /* the same */

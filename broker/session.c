@@ -31,6 +31,7 @@ static const struct {
     {OP_METRICS, FRAME_REQUEST, cmd_metrics},
     {OP_SERVER_CONNECTIONS, FRAME_REQUEST, cmd_server_conns},
     {OP_SERVER_CONFIG, FRAME_REQUEST, cmd_server_config},
+    {OP_BACKUP_CREATE, FRAME_REQUEST, cmd_backup_create},
     {OP_GROUP_JOIN, FRAME_REQUEST, cmd_group_join},
     {OP_GROUP_HEARTBEAT, FRAME_REQUEST, cmd_group_heartbeat},
     {OP_GROUP_LEAVE, FRAME_REQUEST, cmd_group_leave},

@@ -50,6 +50,7 @@ enum werr cmd_topic_describe(struct cmd *m, struct werror *e);
 enum werr cmd_metrics(struct cmd *m, struct werror *e);
 enum werr cmd_server_conns(struct cmd *m, struct werror *e);
 enum werr cmd_server_config(struct cmd *m, struct werror *e);
+enum werr cmd_backup_create(struct cmd *m, struct werror *e);
 enum werr cmd_group_join(struct cmd *m, struct werror *e);
 enum werr cmd_group_heartbeat(struct cmd *m, struct werror *e);
 enum werr cmd_group_leave(struct cmd *m, struct werror *e);

@@ -2,12 +2,12 @@
 add_library(weir_shell OBJECT
     clock.c log.c config.c config_reload.c config_text.c reload.c peer.c listener.c conn.c conn_in.c conn_out.c memory.c limit_hit.c reply.c session.c cmd_produce.c cmd_fetch.c cmd_sub.c sub_member.c
     members.c cmd_group.c cmd_queue.c cmd_group_admin.c cmd_dlq.c cmd_delay.c
-    cmd_topic.c cmd_misc.c cmd_server.c metrics.c metrics_help.c prom.c http.c notify.c server.c)
+    cmd_topic.c cmd_misc.c cmd_server.c cmd_backup.c metrics.c metrics_help.c prom.c http.c notify.c server.c)
 target_include_directories(weir_shell PRIVATE ${UTHASH_INCLUDE_DIR})
 target_compile_definitions(weir_shell PUBLIC WEIR_SERVER_VERSION="${PROJECT_VERSION}")
 target_link_libraries(weir_shell PRIVATE weir_flags ev::ev PkgConfig::MICROHTTPD)
 
-add_executable(weir-server main.c)
+add_executable(weir-server main.c restore.c)
 target_link_libraries(weir-server PRIVATE weir_flags weir_shell weir_core weir_storage weir_proto
     weir_storage_lib weir_proto_lib ev::ev PkgConfig::MICROHTTPD)
 install(TARGETS weir-server RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT server)

@@ -1,5 +1,5 @@
 /*
- * What the server knows of itself: its connections, its settings.
+ * What the server knows of itself: its connections, its settings; backups of its store.
  * What can fail: the request, as in admin.c; an answer that breaks the protocol.
  */
 #include <stdio.h>
@@ -143,6 +143,32 @@ weir_error weir_server_config(weir *w, setting_fn fn, void *user, int timeout_ms
             c.error = err_make(WERR_MISUSE, "fn is NULL");
         } else if (call_run(&c)) {
             (void)read_settings(&c, fn, user);
+        }
+    }
+    return call_end(&c);
+}
+
+weir_error weir_backup_create(weir *w, const char *name, weir_backup_info *info, int timeout_ms)
+{
+    struct call c;
+    struct msg_backup m;
+    struct werror e = {0};
+
+    if (info) {
+        *info = (weir_backup_info){.files = 0};
+    }
+    if (call_begin(&c, w, false, timeout_ms)) {
+        msg_put_backup_create(&c.req.frame, c.req.corr, slice_str(name ? name : ""));
+        if (call_run(&c)) {
+            if (msg_get_backup_create_ok(&c.cur, &m, &e) != WERR_OK) {
+                (void)call_broken(&c, &e);
+            } else if (info) {
+                (void)keep(info->path, sizeof info->path, m.path);
+                info->files = m.files;
+                info->bytes = m.bytes;
+                info->created_ms = m.created_ms;
+                info->took_ms = m.took_ms;
+            }
         }
     }
     return call_end(&c);

@@ -1,4 +1,4 @@
-/* Messages about the server itself: SERVER_CONNECTIONS, SERVER_CONFIG. */
+/* Messages about the server itself: SERVER_CONNECTIONS, SERVER_CONFIG, BACKUP_CREATE. */
 #include "proto/msg_server.h"
 
 #include "proto/msg_impl.h"
@@ -151,4 +151,52 @@ bool msg_next_server_setting(struct mpread *r, struct msg_server_setting *m)
     m->source = mpread_str(r, SIZE_MAX);
     m->reloads = mpread_bool(r);
     return result_end(r, left, NULL) == WERR_OK;
+}
+
+/* ---- BACKUP_CREATE ---- */
+
+void msg_put_backup_create(struct buf *b, uint32_t corr, struct slice name)
+{
+    size_t at = frame_begin_request(b, corr, OP_BACKUP_CREATE);
+
+    mpw_array(b, 1);
+    put_str_or_nil(b, name);
+    frame_end(b, at, 0);
+}
+
+enum werr msg_get_backup_create(struct mpread *r, struct slice *name, struct werror *e)
+{
+    uint32_t left = args_begin(r, 0);
+
+    *name = (struct slice){NULL, 0};
+    if (left > 0) {
+        left--;
+        *name = str_or_nil(r, LIMIT_NAME);
+    }
+    return args_end(r, left, e);
+}
+
+void msg_put_backup_create_ok(struct buf *b, uint32_t corr, const struct msg_backup *m)
+{
+    size_t at = frame_begin_response(b, corr);
+
+    mpw_array(b, 5);
+    mpw_str(b, m->path);
+    mpw_uint(b, m->files);
+    mpw_uint(b, m->bytes);
+    mpw_int(b, m->created_ms);
+    mpw_uint(b, m->took_ms);
+    frame_end(b, at, 0);
+}
+
+enum werr msg_get_backup_create_ok(struct mpread *r, struct msg_backup *m, struct werror *e)
+{
+    uint32_t left = result_begin(r, 5);
+
+    m->path = mpread_str(r, SIZE_MAX);
+    m->files = mpread_uint(r, LIMIT_UINT);
+    m->bytes = mpread_uint(r, LIMIT_UINT);
+    m->created_ms = mpread_int(r, 0, LIMIT_UINT);
+    m->took_ms = mpread_uint(r, LIMIT_UINT);
+    return result_end(r, left, e);
 }

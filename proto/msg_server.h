@@ -1,7 +1,7 @@
 #ifndef WEIR_PROTO_MSG_SERVER_H
 #define WEIR_PROTO_MSG_SERVER_H
-/* Messages about the server itself: SERVER_CONNECTIONS, SERVER_CONFIG. Views live as long as the
- * frame. Conventions as in msg.h. */
+/* Messages about the server itself: SERVER_CONNECTIONS, SERVER_CONFIG, BACKUP_CREATE. Views
+ * live as long as the frame. Conventions as in msg.h. */
 #include "proto/msg.h"
 
 /* One connection, as SERVER_CONNECTIONS shows it. */
@@ -53,5 +53,22 @@ void msg_put_server_setting(struct buf *b, const struct msg_server_setting *m);
 enum werr msg_get_server_config_ok(struct mpread *r, struct mpread *settings, uint32_t *n,
                                    struct werror *e) WEIR_NODISCARD;
 bool msg_next_server_setting(struct mpread *r, struct msg_server_setting *m);
+
+/* A backup that was made. */
+struct msg_backup {
+    struct slice path; /* on the server's host */
+    uint64_t files, bytes;
+    int64_t created_ms; /* all that was acknowledged before is in it */
+    uint64_t took_ms;
+};
+
+/* ---- BACKUP_CREATE: [?name] -> [path, files, bytes, created ms, took ms] ---- */
+void msg_put_backup_create(struct buf *b, uint32_t corr, struct slice name);
+/* Empty *name: the server chooses. */
+enum werr msg_get_backup_create(struct mpread *r, struct slice *name,
+                                struct werror *e) WEIR_NODISCARD;
+void msg_put_backup_create_ok(struct buf *b, uint32_t corr, const struct msg_backup *m);
+enum werr msg_get_backup_create_ok(struct mpread *r, struct msg_backup *m,
+                                   struct werror *e) WEIR_NODISCARD;
 
 #endif

@@ -48,8 +48,9 @@ struct kv_ops {
      */
     enum werr (*reclaim)(struct kv *k, enum store_table t, struct slice lo, struct slice hi,
                          struct werror *e);
-    /* A consistent copy at dir, which must not exist (hard links where possible). Helper thread. */
-    enum werr (*checkpoint)(struct kv *k, const char *dir, struct werror *e);
+    /* A backup (backup.h) at dir, which must not exist; wall_ms goes into its list. Helper thread.
+     */
+    enum werr (*checkpoint)(struct kv *k, const char *dir, int64_t wall_ms, struct werror *e);
     void (*stats)(struct kv *k, struct kv_stats *s); /* may touch the disk; helper thread */
     /* The durable floor: remember that everything up to here is on disk. Helper thread; NULL =
      * none. */

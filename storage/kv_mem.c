@@ -314,9 +314,10 @@ static enum werr mem_reclaim(struct kv *k, enum store_table t, struct slice lo, 
     return WERR_OK;
 }
 
-static enum werr mem_checkpoint(struct kv *k, const char *dir, struct werror *e)
+static enum werr mem_checkpoint(struct kv *k, const char *dir, int64_t wall_ms, struct werror *e)
 {
     (void)k;
+    (void)wall_ms;
     return werror_set(e, WERR_MISUSE, "a store in memory has no checkpoint (%s)", dir);
 }
 

@@ -21,6 +21,7 @@
 
 #include "proto/killpoint.h"
 #include "storage/alloc.h"
+#include "storage/backup.h"
 #include "storage/rocks.h"
 
 enum { BULK_READAHEAD_BYTES = 256 << 10 };
@@ -302,15 +303,20 @@ static enum werr copy_floor(const char *dir, struct kv_floor *f, struct werror *
     return floor_save(dir, f, e);
 }
 
-static enum werr checkpoint(struct kv *k, const char *dir, struct werror *e)
+static enum werr checkpoint(struct kv *k, const char *dir, int64_t wall_ms, struct werror *e)
 {
     struct rocks *rk = db_of(k);
     struct kv_floor f = {0};
     struct floor_mark *marks = NULL;
+    struct backup_info about = {.created_ms = wall_ms};
     rocksdb_checkpoint_t *c = NULL;
     char *msg = NULL;
     enum werr rc = floor_load(rk->dir, &f, &marks, e);
 
+    if (rc == WERR_OK && access(dir, F_OK) == 0) {
+        rc = werror_set(e, WERR_EXISTS, "%.200s exists", dir);
+        goto out;
+    }
     if (rc == WERR_OK) {
         c = rocksdb_checkpoint_object_create(rk->db, &msg);
         rc = rocks_error(msg, "checkpoint", e);
@@ -322,9 +328,17 @@ static enum werr checkpoint(struct kv *k, const char *dir, struct werror *e)
     if (rc == WERR_OK) {
         rc = copy_floor(dir, &f, e);
     }
+    if (rc == WERR_OK) {
+        memcpy(about.store_uuid, f.store_uuid, sizeof about.store_uuid);
+        rc = backup_seal(dir, &about, e);
+    }
+    if (rc != WERR_OK && c != NULL) {
+        rocks_remove_copy(dir); /* half of one is of no use */
+    }
     if (c != NULL) {
         rocksdb_checkpoint_object_destroy(c);
     }
+out:
     free(marks);
     return rc;
 }

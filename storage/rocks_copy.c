@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "storage/backup.h"
 #include "storage/file_io.h"
 #include "storage/rocks.h"
 #include "storage/store_rocks.h"
@@ -38,7 +39,8 @@ bool rocks_copy_has(const char *name)
 {
     return name[0] != '.' && strcmp(name, "LOCK") != 0 && strcmp(name, "weir.lock") != 0 &&
            strncmp(name, "LOG", 3) != 0 && strncmp(name, "floor.", 6) != 0 &&
-           strcmp(name, "examine.tmp") != 0 && strncmp(name, "undo.", 5) != 0;
+           strcmp(name, "examine.tmp") != 0 && strncmp(name, "undo.", 5) != 0 &&
+           strcmp(name, BACKUP_FOLDER) != 0 && strcmp(name, BACKUP_LIST) != 0;
 }
 
 enum werr rocks_link_copy(const char *dir, const char *scratch, struct werror *e)

@@ -360,6 +360,7 @@ struct checkpoint_job {
     struct job job;
     struct store *st;
     char *dir;
+    int64_t wall_ms;
     void (*fn)(void *arg, enum werr rc, const struct werror *e);
     void *arg;
     enum werr rc;
@@ -370,7 +371,7 @@ static void run_checkpoint(struct job *job)
 {
     struct checkpoint_job *j = (struct checkpoint_job *)(void *)job;
     j->err = (struct werror){0};
-    j->rc = j->st->kv->ops->checkpoint(j->st->kv, j->dir, &j->err);
+    j->rc = j->st->kv->ops->checkpoint(j->st->kv, j->dir, j->wall_ms, &j->err);
 }
 
 static void drop_checkpoint(struct job *job)
@@ -388,7 +389,7 @@ static void done_checkpoint(struct job *job)
     drop_checkpoint(job);
 }
 
-void store_checkpoint(struct store *st, const char *dir,
+void store_checkpoint(struct store *st, const char *dir, int64_t wall_ms,
                       void (*fn)(void *arg, enum werr rc, const struct werror *e), void *arg)
 {
     struct checkpoint_job *j = must_calloc(1, sizeof(*j));
@@ -397,6 +398,7 @@ void store_checkpoint(struct store *st, const char *dir,
     j->st = st;
     j->dir = must_calloc(n, 1);
     memcpy(j->dir, dir, n);
+    j->wall_ms = wall_ms;
     j->fn = fn;
     j->arg = arg;
     j->rc = werror_set(&j->err, WERR_CLOSED, "store closed");

@@ -187,8 +187,10 @@ bool store_roll_due(struct store *st, int64_t now_mono_ns);
 void store_gc(struct store *st, int64_t now_mono_ns);
 /* True while store_gc's work is under way: moves, drops, frees. */
 bool store_gc_busy(struct store *st);
-/* A consistent copy of the store; fn on the owner thread. */
-void store_checkpoint(struct store *st, const char *dir,
+/* Makes a backup (backup.h) of the store at dir, which must not exist (WERR_EXISTS), while it goes
+ * on; wall_ms, the time now, goes into its list. fn on the owner thread, unless the store is closed
+ * before. WERR_IO, WERR_STORAGE_FULL: nothing is left of it. */
+void store_checkpoint(struct store *st, const char *dir, int64_t wall_ms,
                       void (*fn)(void *arg, enum werr rc, const struct werror *e), void *arg);
 
 enum store_state {

@@ -192,9 +192,9 @@ static enum werr f_reclaim(struct kv *k, enum store_table t, struct slice lo, st
     return kv_of(k)->inner->ops->reclaim(kv_of(k)->inner, t, lo, hi, e);
 }
 
-static enum werr f_checkpoint(struct kv *k, const char *dir, struct werror *e)
+static enum werr f_checkpoint(struct kv *k, const char *dir, int64_t wall_ms, struct werror *e)
 {
-    return kv_of(k)->inner->ops->checkpoint(kv_of(k)->inner, dir, e);
+    return kv_of(k)->inner->ops->checkpoint(kv_of(k)->inner, dir, wall_ms, e);
 }
 
 static void f_stats(struct kv *k, struct kv_stats *s)

@@ -7,14 +7,16 @@
 
 #include "broker/clock.h"
 #include "broker/dump/dump.h"
+#include "storage/backup.h"
 
 enum { EXIT_FINE = 0, EXIT_BROKEN = 1, EXIT_WRONG_USE = 2, EXIT_UNREADABLE = 3 };
 
 static const char usage[] =
-    "usage: weir-dump DIR [--fsck] [--batches TOPIC/PARTITION[@OFFSET]] [--limit N]\n"
+    "usage: weir-dump DIR [--fsck | --backup] [--batches TOPIC/PARTITION[@OFFSET]] [--limit N]\n"
     "Shows what a stopped store holds: topics, partitions, groups, rows.\n"
     "  --fsck     also verify every checksum and every rule of the format; exit 1 if one is "
     "broken\n"
+    "  --backup   DIR is a backup: as --fsck, and every file is as its list says; prints one line\n"
     "  --batches  list the batches of one partition\n"
     "  --limit N  batches at most (default 100)\n"
     "Nothing in DIR is changed. Exit: 0 fine, 1 broken, 2 wrong use, 3 cannot be opened.\n";
@@ -22,7 +24,7 @@ static const char usage[] =
 struct options {
     const char *dir, *batches;
     uint64_t limit;
-    bool fsck;
+    bool fsck, backup;
 };
 
 /* ---------------------------------------------------------------- the core's surroundings */
@@ -75,12 +77,34 @@ static int report(struct dump *d, const struct options *o)
         if (o->fsck) {
             dump_check_meta(d);
         }
-        dump_show(d);
+        if (!o->backup) {
+            dump_show(d);
+        }
     }
-    if (o->fsck) {
+    if (o->fsck && !o->backup) {
         fprintf(d->out, "%" PRIu64 " problems\n", d->problems);
     }
     return d->problems > 0 ? EXIT_BROKEN : EXIT_FINE;
+}
+
+static int dump(const struct options *o);
+
+/* The list, then the contents. */
+static int check_backup(const struct options *o)
+{
+    struct backup_info about;
+    struct werror e = {.code = WERR_OK};
+    const enum werr rc = backup_check(o->dir, &about, &e);
+    int code;
+
+    if (rc != WERR_OK) {
+        fprintf(stderr, "weir-dump: %s: %s\n", werr_name(rc), e.text);
+        return rc == WERR_CORRUPT ? EXIT_BROKEN : EXIT_UNREADABLE;
+    }
+    code = dump(o);
+    printf("%s: %" PRIu64 " files, %" PRIu64 " bytes: %s\n", o->dir, about.files, about.bytes,
+           code == EXIT_FINE ? "whole" : "damaged");
+    return code;
 }
 
 static int dump(const struct options *o)
@@ -118,17 +142,18 @@ static int dump(const struct options *o)
 
 int main(int argc, char **argv)
 {
-    static const struct option table[] = {{"fsck", no_argument, NULL, 'f'},
-                                          {"batches", required_argument, NULL, 'b'},
-                                          {"limit", required_argument, NULL, 'n'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option table[] = {
+        {"fsck", no_argument, NULL, 'f'},          {"backup", no_argument, NULL, 'k'},
+        {"batches", required_argument, NULL, 'b'}, {"limit", required_argument, NULL, 'n'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     struct options o = {.limit = 100};
     int key;
 
     while ((key = getopt_long(argc, argv, "", table, NULL)) != -1) {
         if (key == 'f') {
             o.fsck = true;
+        } else if (key == 'k') {
+            o.fsck = o.backup = true;
         } else if (key == 'b') {
             o.batches = optarg;
         } else if (key == 'n') {
@@ -146,5 +171,5 @@ int main(int argc, char **argv)
     for (size_t n = strlen(o.dir); n > 1 && argv[optind][n - 1] == '/'; n--) {
         argv[optind][n - 1] = '\0';
     }
-    return dump(&o);
+    return o.backup ? check_backup(&o) : dump(&o);
 }

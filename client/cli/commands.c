@@ -68,6 +68,7 @@ static const struct {
     {"dlq", "look at dead letters, give them back or up"},
     {"schedule", "look at delayed messages, cancel them"},
     {"server", "ask the server about itself"},
+    {"backup", "copy the store of a running server, check copies"},
     {"bench", "measure rates and latencies"},
 };
 

@@ -21,6 +21,7 @@ static const struct {
     {"weir-schedule", "schedule"},
     {"weir-server-info", "server"},
     {"weir-bench", "bench"},
+    {"weir-backup", "backup"},
     {"weir-doctor", "doctor"},
 };
 

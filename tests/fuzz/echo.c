@@ -146,6 +146,9 @@ enum werr echo_request(struct frame *f, struct buf *b)
     case OP_SERVER_CONFIG:
         rc = msg_get_empty(&f->args, NULL);
         return rc == WERR_OK ? (msg_put_server_config(b, f->id), rc) : rc;
+    case OP_BACKUP_CREATE:
+        rc = msg_get_backup_create(&f->args, &prefix, NULL);
+        return rc == WERR_OK ? (msg_put_backup_create(b, f->id, prefix), rc) : rc;
     case OP_CREDIT:
         rc = msg_get_credit(&f->args, &limit, NULL);
         return rc == WERR_OK ? (msg_put_credit(b, f->id, limit), rc) : rc;
@@ -250,12 +253,16 @@ static enum werr echo_config_ok(struct frame *f, struct buf *b)
 enum werr echo_response(uint32_t op, struct frame *f, struct buf *b)
 {
     struct msg_produce_ok produced;
+    struct msg_backup backup;
     struct topic_config conf;
     uint64_t tid, bytes;
     int64_t ms;
     enum werr rc;
 
     switch (op) {
+    case OP_BACKUP_CREATE:
+        rc = msg_get_backup_create_ok(&f->args, &backup, NULL);
+        return rc == WERR_OK ? (msg_put_backup_create_ok(b, f->id, &backup), rc) : rc;
     case OP_PING:
         rc = msg_get_ping_ok(&f->args, &ms, NULL);
         return rc == WERR_OK ? (msg_put_ping_ok(b, f->id, ms), rc) : rc;

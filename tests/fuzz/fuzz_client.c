@@ -161,7 +161,7 @@ static void admin(uint8_t which)
     const weir_span span = {.partition = 0, .first = 0, .last = 3};
     const char *id = "1700000060000-0-1.0";
 
-    switch (which % 16) {
+    switch (which % 17) {
     case 0:
         (void)weir_topic_describe(h, "t", &t, WAIT_MS);
         break;
@@ -206,6 +206,9 @@ static void admin(uint8_t which)
         break;
     case 14:
         (void)weir_server_config(h, ignore_setting, NULL, WAIT_MS);
+        break;
+    case 15:
+        (void)weir_backup_create(h, NULL, NULL, WAIT_MS);
         break;
     default:
         (void)weir_producer_position(h, "t", 0, &offset, WAIT_MS);

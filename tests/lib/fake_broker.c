@@ -600,18 +600,22 @@ static void do_hello(struct fake_conn *c, uint32_t corr)
     c->ready = true;
 }
 
-/* Five connections in pages of two, and two settings. */
+/* Five connections in pages of two, two settings, a backup. */
 static void do_server(struct fake_conn *c, struct frame *f, struct werror *e)
 {
     enum { CONNS = 5, PAGE = 2 };
     const struct msg_server_setting settings[] = {
         {slice_str("memory"), slice_str("256M"), slice_str("default"), false},
         {slice_str("inflight"), slice_str("64M"), slice_str("--inflight"), true}};
+    const struct msg_backup backup = {slice_str("/b/x"), 3, 1000, 1795558212345, 7};
+    struct slice name;
     uint64_t from;
     uint32_t limit;
     size_t at;
 
-    if (f->op == OP_SERVER_CONFIG && msg_get_empty(&f->args, e) == WERR_OK) {
+    if (f->op == OP_BACKUP_CREATE && msg_get_backup_create(&f->args, &name, e) == WERR_OK) {
+        msg_put_backup_create_ok(&c->out, f->id, &backup);
+    } else if (f->op == OP_SERVER_CONFIG && msg_get_empty(&f->args, e) == WERR_OK) {
         at = msg_begin_server_config_ok(&c->out, f->id, 2);
         msg_put_server_setting(&c->out, &settings[0]);
         msg_put_server_setting(&c->out, &settings[1]);
@@ -666,7 +670,7 @@ static void do_request(struct fake_conn *c, struct frame *f, struct werror *e)
         msg_put_metric(&c->out, "weir_a", NULL, NULL, 1);
         msg_put_metric(&c->out, "weir_b", "topic", "x", 2);
         frame_end(&c->out, at, 0);
-    } else if (f->op == OP_SERVER_CONNECTIONS || f->op == OP_SERVER_CONFIG) {
+    } else if (f->op >= OP_SERVER_CONNECTIONS && f->op <= OP_BACKUP_CREATE) {
         do_server(c, f, e);
     } else if (e->code == WERR_OK && !fake_group_request(c, f, e)) {
         werror_set(e, WERR_UNKNOWN_OP, "op %u", f->op);

@@ -533,6 +533,18 @@ WEIR_API weir_error weir_server_config(weir *w,
                                        void (*fn)(void *user, const weir_setting_info *info),
                                        void *user, int timeout_ms);
 
+typedef struct weir_backup_info {
+    char path[4096];       /**< on the server's host */
+    uint64_t files, bytes; /**< of the backup; most are links to files of the store */
+    int64_t created_ms;    /**< Unix time; everything acknowledged before is in it */
+    uint64_t took_ms;
+} weir_backup_info;
+/** Has the server make a backup of its store, in the folder `backups` of its data directory. name:
+ * 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with a dot; NULL: the server takes the UTC time.
+ * info: filled in when the outcome is WEIR_DONE; may be NULL. EXISTS: there is one of that name. */
+WEIR_API weir_error weir_backup_create(weir *w, const char *name, weir_backup_info *info,
+                                       int timeout_ms);
+
 #ifdef __cplusplus
 }
 #endif

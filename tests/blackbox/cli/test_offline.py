@@ -11,7 +11,7 @@ COMMANDS = ["topic create", "topic list", "topic describe", "topic alter", "topi
             "consume", "peek", "offsets", "group list", "group describe", "group lag", "group seek",
             "group pause", "group resume", "group alter", "group delete", "dlq list", "dlq show",
             "dlq redrive", "dlq purge", "schedule list", "schedule cancel", "server config", "server connections", "server info", "bench produce", "bench consume",
-            "bench latency", "doctor", "completion", "version", "help"]
+            "bench latency", "backup create", "backup verify", "doctor", "completion", "version", "help"]
 
 
 class Usage(Case):

@@ -137,6 +137,7 @@ static void the_server_itself(void **state)
 {
     struct rig r;
     struct seen all = {0}, three = {.stop_after = 3}, settings = {0};
+    weir_backup_info backup;
 
     (void)state;
     rig_init(&r, NULL);
@@ -148,6 +149,10 @@ static void the_server_itself(void **state)
     assert_int_equal(weir_server_config(r.w, count_settings, &settings, 1000).outcome, WEIR_DONE);
     assert_true(settings.n == 2 && settings.reloads == 1);
     assert_int_equal(weir_server_config(r.w, NULL, NULL, 1000).code, WEIR_E_MISUSE);
+    assert_int_equal(weir_backup_create(r.w, "x", &backup, 1000).outcome, WEIR_DONE);
+    assert_true(backup.files == 3 && backup.bytes == 1000 && backup.took_ms == 7);
+    assert_string_equal(backup.path, "/b/x");
+    assert_int_equal(weir_backup_create(r.w, "x", NULL, 1000).outcome, WEIR_DONE);
     assert_int_equal(r.w->conn.n_slots, 0);
     rig_fini(&r);
 }

@@ -443,6 +443,22 @@ static void put_server_config_ok(struct buf *b)
     frame_end(b, at, 0);
 }
 
+static void put_backup_create(struct buf *b)
+{
+    msg_put_backup_create(b, 17, slice_str("before-upgrade"));
+}
+
+static void put_backup_create_ok(struct buf *b)
+{
+    const struct msg_backup m = {.path = slice_str("/var/lib/weir/backups/before-upgrade"),
+                                 .files = 17,
+                                 .bytes = 5000000000,
+                                 .created_ms = 1795558212345,
+                                 .took_ms = 210};
+
+    msg_put_backup_create_ok(b, 17, &m);
+}
+
 static const struct sample table[] = {
     {"hello", FROM_CLIENT, OP_HELLO, put_hello},
     {"hello_ok", FROM_SERVER, OP_HELLO, put_hello_ok},
@@ -487,6 +503,8 @@ static const struct sample table[] = {
     {"server_connections_ok", FROM_SERVER, OP_SERVER_CONNECTIONS, put_server_conns_ok},
     {"server_config", FROM_CLIENT, OP_SERVER_CONFIG, put_server_config},
     {"server_config_ok", FROM_SERVER, OP_SERVER_CONFIG, put_server_config_ok},
+    {"backup_create", FROM_CLIENT, OP_BACKUP_CREATE, put_backup_create},
+    {"backup_create_ok", FROM_SERVER, OP_BACKUP_CREATE, put_backup_create_ok},
 #define X(name, from, op) {#name, from, op, sample_##name},
     GROUP_SAMPLES(X)
 #undef X

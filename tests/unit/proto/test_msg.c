@@ -222,6 +222,8 @@ static void test_server(void **state)
     struct msg_server_conns_ok ok;
     struct msg_server_conn c;
     struct msg_server_setting s;
+    struct msg_backup backup;
+    struct slice name;
     struct mpread list;
     struct werror e = {.code = WERR_OK};
     uint64_t from;
@@ -247,6 +249,19 @@ static void test_server(void **state)
     assert_true(msg_next_server_setting(&list, &s) && s.reloads);
     assert_true(slice_eq(s.source, slice_str("/etc/weir/weir.toml:7")));
     assert_false(msg_next_server_setting(&list, &s));
+    f = sample_frame("backup_create", &b);
+    assert_int_equal(msg_get_backup_create(&f.args, &name, NULL), WERR_OK);
+    assert_true(slice_eq(name, slice_str("before-upgrade")));
+    f = sample_frame("backup_create_ok", &b);
+    assert_int_equal(msg_get_backup_create_ok(&f.args, &backup, NULL), WERR_OK);
+    assert_true(slice_eq(backup.path, slice_str("/var/lib/weir/backups/before-upgrade")));
+    assert_true(backup.files == 17 && backup.bytes == 5000000000 && backup.took_ms == 210);
+    assert_int_equal(backup.created_ms, 1795558212345);
+    buf_clear(&b);
+    msg_put_backup_create(&b, 1, (struct slice){NULL, 0});
+    f = parse_frame(&b);
+    assert_int_equal(msg_get_backup_create(&f.args, &name, NULL), WERR_OK);
+    assert_int_equal(name.n, 0);
     buf_clear(&b);
     msg_put_server_conns(&b, 1, 0, LIMIT_PAGE + 1);
     f = parse_frame(&b);

@@ -97,6 +97,8 @@ static void test_missing_arguments(void **state)
         {"server_connections", 2},
         {"server_connections_ok", 1},
         {"server_config", 0},
+        {"backup_create", 0},
+        {"backup_create_ok", 5},
         {"group_join", 4},
         {"group_join_ok", 5},
         {"heartbeat_owned", 3},

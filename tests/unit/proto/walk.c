@@ -214,6 +214,9 @@ static enum werr walk_session(uint32_t op, struct frame *f, struct werror *e)
     case OP_METRICS:
         rc = msg_get_metrics(&f->args, &prefix, e);
         break;
+    case OP_BACKUP_CREATE:
+        rc = msg_get_backup_create(&f->args, &prefix, e);
+        break;
     case OP_SERVER_CONNECTIONS:
         rc = msg_get_server_conns(&f->args, &limit, &n, e);
         break;
@@ -237,10 +240,18 @@ static enum werr walk_server_ok(uint32_t op, struct frame *f, struct werror *e)
     struct msg_server_conns_ok ok;
     struct msg_server_conn c;
     struct msg_server_setting s;
+    struct msg_backup backup;
     struct mpread settings;
     uint32_t n;
     enum werr rc;
 
+    if (op == OP_BACKUP_CREATE) {
+        rc = msg_get_backup_create_ok(&f->args, &backup, e);
+        if (rc == WERR_OK) {
+            touch(backup.path);
+        }
+        return rc;
+    }
     if (op == OP_SERVER_CONFIG) {
         rc = msg_get_server_config_ok(&f->args, &settings, &n, e);
         while (rc == WERR_OK && msg_next_server_setting(&settings, &s)) {
@@ -290,6 +301,7 @@ enum werr walk_request(struct frame *f, struct werror *e)
     case OP_METRICS:
     case OP_SERVER_CONNECTIONS:
     case OP_SERVER_CONFIG:
+    case OP_BACKUP_CREATE:
     case OP_CREDIT:
         return walk_session(f->op, f, e);
     default:
@@ -493,6 +505,7 @@ enum werr walk_response(uint32_t op, struct frame *f, struct werror *e)
         return walk_lists_ok(op, f, e);
     case OP_SERVER_CONNECTIONS:
     case OP_SERVER_CONFIG:
+    case OP_BACKUP_CREATE:
         return walk_server_ok(op, f, e);
     case OP_TOPIC_CREATE:
     case OP_TOPIC_ALTER:

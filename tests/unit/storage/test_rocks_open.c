@@ -211,12 +211,12 @@ static void test_checkpoint_is_a_store(void **state)
     store_close(st);
     st = open_ok(data); /* its first floor knows the 100 offsets */
     assert_int_equal(append_sync(st, TABLE_LOG_7D, 4, 5, 2000), WERR_OK);
-    store_checkpoint(st, copy, on_copied, &c);
+    store_checkpoint(st, copy, 1234, on_copied, &c);
     poll_until(st, &c.done);
     assert_int_equal(c.rc, WERR_OK);
     assert_int_equal(append_sync(st, TABLE_LOG_7D, 4, 5, 2000), WERR_OK); /* not in the copy */
     c.done = false;
-    store_checkpoint(st, copy, on_copied, &c); /* is there already */
+    store_checkpoint(st, copy, 1234, on_copied, &c); /* is there already */
     poll_until(st, &c.done);
     assert_int_not_equal(c.rc, WERR_OK);
     assert_true(c.err.text[0] != '\0');
