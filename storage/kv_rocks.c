@@ -25,6 +25,8 @@
 #include "storage/rocks.h"
 
 enum { BULK_READAHEAD_BYTES = 256 << 10 };
+/* As log_size_for_flush of a checkpoint. */
+#define NEVER_FLUSH UINT64_MAX
 
 struct kv_rocks {
     struct kv base;
@@ -216,6 +218,26 @@ static void iter_close(struct kv_iter *it)
     }
 }
 
+/*
+ * Begins to write one table's rows out. While RocksDB has stopped writes, because too much waits to
+ * be written or merged, a flush that does not wait is refused: then one that waits holds the load
+ * back.
+ */
+static enum werr begin_flush(struct rocks *rk, int t, struct werror *e)
+{
+    char *msg = NULL;
+    enum werr rc;
+
+    rocksdb_flush_cf(rk->db, rk->flush_options, rk->cf[t], &msg);
+    rc = rocks_error(msg, "flush", e);
+    if (rc == WERR_AGAIN) {
+        msg = NULL;
+        rocksdb_flush_cf(rk->db, rk->flush_and_wait, rk->cf[t], &msg);
+        rc = rocks_error(msg, "flush", e);
+    }
+    return rc;
+}
+
 /* Log tables first: whatever is cut short in between is in the write-ahead log all the same. */
 static enum werr bucket_end(struct kv *k, struct werror *e)
 {
@@ -225,10 +247,7 @@ static enum werr bucket_end(struct kv *k, struct werror *e)
     rk->wal_switched = true;
     WEIR_KILLPOINT(bucket_end_before);
     for (int t = TABLE_COUNT - 1; t >= 0 && rc == WERR_OK; t--) {
-        char *msg = NULL;
-
-        rocksdb_flush_cf(rk->db, rk->flush_options, rk->cf[t], &msg);
-        rc = rocks_error(msg, "flush", e);
+        rc = begin_flush(rk, t, e);
         WEIR_KILLPOINT(bucket_end_between);
     }
     WEIR_KILLPOINT(bucket_end_after);
@@ -303,6 +322,11 @@ static enum werr copy_floor(const char *dir, struct kv_floor *f, struct werror *
     return floor_save(dir, f, e);
 }
 
+/*
+ * Memtables are not written out for it: the logs are copied. A flush by the checkpoint beside one at
+ * the end of a bucket makes Debian's RocksDB abort (AtomicFlushMemTablesToOutputFiles asserts that
+ * flushes done together have one reason).
+ */
 static enum werr checkpoint(struct kv *k, const char *dir, int64_t wall_ms, struct werror *e)
 {
     struct rocks *rk = db_of(k);
@@ -322,7 +346,7 @@ static enum werr checkpoint(struct kv *k, const char *dir, int64_t wall_ms, stru
         rc = rocks_error(msg, "checkpoint", e);
     }
     if (rc == WERR_OK) {
-        rocksdb_checkpoint_create(c, dir, 0, &msg);
+        rocksdb_checkpoint_create(c, dir, NEVER_FLUSH, &msg);
         rc = rocks_error(msg, "checkpoint", e);
     }
     if (rc == WERR_OK) {

@@ -27,7 +27,7 @@ struct rocks {
     rocksdb_column_family_handle_t *cf[TABLE_COUNT];
     rocksdb_options_t *options, *cf_options[TABLE_COUNT];
     rocksdb_cache_t *cache;
-    rocksdb_flushoptions_t *flush_options;
+    rocksdb_flushoptions_t *flush_options, *flush_and_wait;
     rocksdb_readoptions_t *point_reads; /* any thread */
     int lock_fd;                        /* -1 = none; held until the database is closed */
     bool wal_switched; /* the log may have another file than at the last append. Committer */

@@ -26,6 +26,8 @@ enum werr rocks_error(char *msg, const char *what, struct werror *e)
         rc = WERR_CORRUPT;
     } else if (is_held(msg)) {
         rc = WERR_LOCKED;
+    } else if (strncmp(msg, "Operation failed. Try again.", 28) == 0) {
+        rc = WERR_AGAIN;
     }
     werror_set(e, rc, "%s: rocksdb: %s", what, msg);
     rocksdb_free(msg);

@@ -172,6 +172,7 @@ enum werr rocks_open(struct rocks **out, const char *dir, const struct store_con
     rocksdb_readoptions_set_verify_checksums(rk->point_reads, 1);
     rk->flush_options = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(rk->flush_options, 0);
+    rk->flush_and_wait = rocksdb_flushoptions_create(); /* waits unless told otherwise */
     database_options(base, dir, how);
     rk->options = with_string_options(base, how, e);
     rocksdb_options_destroy(base);
@@ -215,6 +216,7 @@ void rocks_close(struct rocks *rk)
     }
     rocksdb_readoptions_destroy(rk->point_reads);
     rocksdb_flushoptions_destroy(rk->flush_options);
+    rocksdb_flushoptions_destroy(rk->flush_and_wait);
     rocksdb_cache_destroy(rk->cache);
     if (rk->lock_fd >= 0) {
         close(rk->lock_fd);

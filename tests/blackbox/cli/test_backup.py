@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 
-from harness import Case, Server, bin_dir, main, weir
+from harness import Case, Server, bin_dir, main, weir, weir_start
 
 LINES = "".join(f"{i}\n" for i in range(3000))
 
@@ -184,6 +184,28 @@ class Backups(Case):
         self.assertEqual(r.returncode, 64)
         self.assertIn("is no backup", r.stderr)
         self.assertFalse(os.path.exists(os.path.join(self.server.dir, "new")))
+
+
+class FullLoad(Case):
+    def test_the_server_lives(self):
+        """Buckets end all the time while one backup after the other is made."""
+        server = Server("--memory", "16M")
+        self.addCleanup(server.stop)
+        self.assertEqual(weir("topic", "create", "load", "--partitions", "4", url=server.url).code, 0)
+        bench = weir_start("bench", "produce", "--topic", "load", "--size", "20000", "--duration", "3s", url=server.url,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        paths = []
+        while bench.poll() is None:
+            r = weir("backup", "create", f"n{len(paths)}", "-o", "json", url=server.url)
+            self.assertEqual(r.code, 0, r.err)
+            paths.append(r.json()["path"])
+            for old in paths[-2:-1]:
+                shutil.rmtree(old)
+        self.assertEqual(bench.returncode, 0, bench.stdout.read())
+        bench.stdout.close()
+        self.assertGreater(len(paths), 2)
+        r = weir("backup", "verify", paths[-1])
+        self.assertEqual(r.code, 0, r.err)
 
 
 class InMemory(Case):
