@@ -15,7 +15,13 @@
 #include "proto/msg_server.h"
 #include "storage/backup.h"
 
-enum { BACKUP_NAME = 64, PATH = 4096, MS_PER_S = 1000, NS_PER_MS = 1000000 };
+enum {
+    BACKUP_NAME = 64,
+    PATH = 4096,
+    MS_PER_S = 1000,
+    NS_PER_MS = 1000000,
+    SPARE_BYTES = 16 << 20
+};
 
 static bool name_ok(struct slice s)
 {
@@ -23,9 +29,8 @@ static bool name_ok(struct slice s)
         const uint8_t c = s.p[i];
         const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 
-        if (!letter && (c < '0' || c > '9') && c != '_' && (c != '-' || i == 0) &&
-            (c != '.' || i == 0)) {
-            return false;
+        if (!letter && (c < '0' || c > '9') && c != '_' && (c != '-' || i == 0)) {
+            return false; /* no dots: NAME.tmp is where RocksDB makes NAME */
         }
     }
     return s.n > 0 && s.n <= BACKUP_NAME;
@@ -44,8 +49,8 @@ static enum werr choose_name(char *out, struct slice name, struct werror *e)
     }
     if (!name_ok(name)) {
         return werror_set(e, WERR_INVALID_CONFIG,
-                          "backup %.*s: a name has 1 to %d of A-Z a-z 0-9 . _ - and does not begin "
-                          "with . or -",
+                          "backup %.*s: a name has 1 to %d of A-Z a-z 0-9 _ - and does not begin "
+                          "with -",
                           (int)name.n, (const char *)name.p, BACKUP_NAME);
     }
     memcpy(out, name.p, name.n);
@@ -56,7 +61,9 @@ static enum werr choose_name(char *out, struct slice name, struct werror *e)
 /* What a peer may be told of a failure: codes of storage are not part of the protocol. */
 static void for_the_wire(struct werror *e)
 {
-    if (e->code != WERR_EXISTS && e->code != WERR_STORAGE_FULL) {
+    if (e->code == WERR_CLOSED) {
+        e->code = WERR_SHUTTING_DOWN;
+    } else if (e->code != WERR_EXISTS && e->code != WERR_STORAGE_FULL) {
         e->code = WERR_INTERNAL;
     }
 }
@@ -106,6 +113,37 @@ static void made(void *arg, enum werr rc, const struct werror *why)
     conn_finish(c, 0);
 }
 
+/* The newest log is copied, and what is linked stays: not when the disk is nearly full. */
+static enum werr has_room(struct server *srv, struct werror *e)
+{
+    struct store_stats s;
+
+    store_stats(srv->st, &s);
+    if (store_state(srv->st) != STORE_READY || s.free_bytes < 2 * s.log_bytes + SPARE_BYTES) {
+        return werror_set(e, WERR_STORAGE_FULL, "too little space for a backup: %llu bytes free",
+                          (unsigned long long)s.free_bytes);
+    }
+    return WERR_OK;
+}
+
+/* Makes the folder of backups. Links need it on the file system of the data. */
+static enum werr make_folder(const char *data, const char *folder, struct werror *e)
+{
+    struct stat a, b;
+
+    if ((mkdir(folder, 0700) != 0 && errno != EEXIST) || stat(data, &a) != 0 ||
+        stat(folder, &b) != 0) {
+        return werror_set(e, errno == ENOSPC ? WERR_STORAGE_FULL : WERR_INTERNAL, "make %.180s: %s",
+                          folder, strerror(errno));
+    }
+    if (a.st_dev != b.st_dev) {
+        return werror_set(e, WERR_INVALID_CONFIG,
+                          "%.180s is on another file system than the data: backups are links",
+                          folder);
+    }
+    return WERR_OK;
+}
+
 enum werr cmd_backup_create(struct cmd *m, struct werror *e)
 {
     struct backup_job *j = &m->srv->backup;
@@ -113,11 +151,17 @@ enum werr cmd_backup_create(struct cmd *m, struct werror *e)
     struct slice asked;
     enum werr rc = msg_get_backup_create(&m->args, &asked, e);
 
+    if (rc == WERR_OK && m->srv->draining) {
+        rc = werror_set(e, WERR_SHUTTING_DOWN, "%s", werr_text(WERR_SHUTTING_DOWN));
+    }
     if (rc == WERR_OK && config_in_memory(m->srv->conf)) {
         rc = werror_set(e, WERR_INVALID_CONFIG, "a server that keeps all in memory has no backup");
     }
     if (rc == WERR_OK && j->c != NULL) {
         rc = werror_set(e, WERR_OVERLOADED, "a backup is being made: %s", j->name);
+    }
+    if (rc == WERR_OK) {
+        rc = has_room(m->srv, e);
     }
     if (rc == WERR_OK) {
         rc = choose_name(j->name, asked, e);
@@ -128,9 +172,9 @@ enum werr cmd_backup_create(struct cmd *m, struct werror *e)
     if (!path_of(m->srv, j->name, path) || !path_of(m->srv, "", folder)) {
         return werror_set(e, WERR_TOO_LARGE, "the path of backup %s is too long", j->name);
     }
-    if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
-        return werror_set(e, errno == ENOSPC ? WERR_STORAGE_FULL : WERR_INTERNAL, "make %.180s: %s",
-                          folder, strerror(errno));
+    rc = make_folder(m->srv->conf->data, folder, e);
+    if (rc != WERR_OK) {
+        return rc;
     }
     j->c = m->c;
     j->corr = m->corr;

@@ -594,6 +594,13 @@ enum werr config_load(struct config *c, int argc, char **argv, enum config_actio
     return rc;
 }
 
+uint64_t config_inflight(const struct config *c)
+{
+    const uint64_t bucket = c->memory / 4; /* as storage/open.c has it */
+
+    return c->inflight < bucket ? c->inflight : bucket;
+}
+
 bool config_in_memory(const struct config *c)
 {
     return c->dev && (c->data[0] == '\0' || strcmp(c->source[CONFIG_KEY_data], "default") == 0);

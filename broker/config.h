@@ -68,6 +68,8 @@ enum werr config_set(struct config *c, const char *key, const char *value, const
  */
 enum werr config_file(struct config *c, const char *path, struct werror *e) WEIR_NODISCARD;
 void config_defaults(struct config *c);
+/* Produced bytes that may wait for the disk: `inflight`, but no more than a bucket of the store. */
+uint64_t config_inflight(const struct config *c);
 /* Nothing is kept on disk: dev, and no data directory was named. */
 bool config_in_memory(const struct config *c);
 

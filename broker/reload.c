@@ -40,7 +40,8 @@ static void hand_on(struct server *srv)
     server_advertise(srv);
     memory_init(&srv->memory, conf);
     srv->listeners.max_conns = listeners_most(conf);
-    core_set_budgets(srv->core, conf->tail_cache, conf->inflight, (uint32_t)conf->max_topics);
+    core_set_budgets(srv->core, conf->tail_cache, config_inflight(conf),
+                     (uint32_t)conf->max_topics);
     core_set_ahead(srv->core, srv->memory.read_ahead);
     store_set_min_free(srv->st, conf->min_free);
     server_again(srv); /* who waits for room may have some now */

@@ -404,7 +404,7 @@ static enum werr open_core(struct server *srv, struct werror *e)
     struct core_conf cc = {
         .broker_id = 1,
         .tail_cache_bytes = srv->conf->tail_cache,
-        .inflight_bytes = srv->conf->inflight,
+        .inflight_bytes = config_inflight(srv->conf),
         .auto_create = srv->conf->dev,
         .max_topics = (uint32_t)srv->conf->max_topics,
     };

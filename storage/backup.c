@@ -25,6 +25,7 @@
 enum { FORMAT = 1, NAME_MAX_BYTES = 255, CHUNK = 1 << 20, LIST_MAX_BYTES = 64 << 20 };
 
 static const char lock_name[] = "weir.lock";
+static const char unfinished[] = "RESTORING"; /* in a data directory: its restore has not ended */
 
 /* ---------------------------------------------------------------- files */
 
@@ -68,6 +69,15 @@ static enum werr sync_parent(const char *dir, struct werror *e)
 
     snprintf(parent, sizeof parent, "%s/..", dir);
     return sync_dir(parent, e);
+}
+
+/* The one above that: the folder of backups may be new, too. */
+static enum werr sync_grandparent(const char *dir, struct werror *e)
+{
+    char above[4096];
+
+    snprintf(above, sizeof above, "%s/../..", dir);
+    return sync_dir(above, e);
 }
 
 /* A new file with these bytes, synced. */
@@ -220,6 +230,9 @@ enum werr backup_seal(const char *dir, const struct backup_info *about, struct w
     }
     if (rc == WERR_OK) {
         rc = sync_parent(dir, e);
+    }
+    if (rc == WERR_OK) {
+        rc = sync_grandparent(dir, e);
     }
     if (fd >= 0) {
         close(fd);
@@ -556,13 +569,27 @@ static bool link_table(int from, int to, const struct entry *x)
            linkat(from, x->name, to, x->name, 0) == 0;
 }
 
+static enum werr sync_file(int to, const struct entry *x, struct werror *e)
+{
+    const int fd = openat(to, x->name, O_RDONLY | O_CLOEXEC);
+    enum werr rc = WERR_OK;
+
+    if (fd < 0 || fsync(fd) != 0) {
+        rc = sys_error(e, "sync", "the copy", x->name);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return rc;
+}
+
 static enum werr bring(int from, int to, const char *dir, const struct entry *x, struct werror *e)
 {
     int out;
     enum werr rc;
 
     if (link_table(from, to, x)) {
-        return WERR_OK;
+        return sync_file(to, x, e); /* who brought the backup here may not have synced it */
     }
     out = openat(to, x->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     rc = out < 0 ? sys_error(e, "make", "the copy", x->name) : compare(from, out, dir, x, e);
@@ -622,35 +649,29 @@ static void undo_restore(const char *to, bool made)
     }
 }
 
-/* Floors come first and CURRENT last: a directory with a floor and no database does not start. */
-enum turn { TURN_FLOORS, TURN_FILES, TURN_CURRENT, TURNS };
-
-static enum turn turn_of(const char *name)
-{
-    return strcmp(name, "CURRENT") == 0      ? TURN_CURRENT
-           : strncmp(name, "floor.", 6) == 0 ? TURN_FLOORS
-                                             : TURN_FILES;
-}
-
 static enum werr bring_all(struct list *l, const char *dir, const char *to, struct werror *e)
 {
     const int from_fd = open_dir(dir, e), to_fd = open_dir(to, e);
     struct entry x;
     enum werr rc = from_fd < 0 || to_fd < 0 ? WERR_IO : WERR_OK;
 
-    for (int turn = 0; rc == WERR_OK && turn < TURNS; turn++) {
-        char *const first = l->next;
-
-        while (rc == WERR_OK && (rc = next_entry(l, dir, &x, e)) == WERR_OK) {
-            if ((int)turn_of(x.name) == turn) {
-                rc = bring(from_fd, to_fd, dir, &x, e);
-            }
-            l->next[-1] = '\n'; /* to be read again */
-        }
-        if (rc == WERR_NOT_FOUND) {
-            rc = sync_dir(to, e);
-            l->next = first;
-        }
+    if (rc == WERR_OK) {
+        rc = write_file(to_fd, to, unfinished, (struct slice){NULL, 0}, e);
+    }
+    if (rc == WERR_OK) {
+        rc = sync_dir(to, e);
+    }
+    while (rc == WERR_OK && (rc = next_entry(l, dir, &x, e)) == WERR_OK) {
+        rc = bring(from_fd, to_fd, dir, &x, e);
+    }
+    if (rc == WERR_NOT_FOUND) {
+        rc = sync_dir(to, e);
+    }
+    if (rc == WERR_OK && unlinkat(to_fd, unfinished, 0) != 0) {
+        rc = sys_error(e, "remove", to, unfinished);
+    }
+    if (rc == WERR_OK) {
+        rc = sync_dir(to, e);
     }
     if (from_fd >= 0) {
         close(from_fd);
@@ -659,6 +680,19 @@ static enum werr bring_all(struct list *l, const char *dir, const char *to, stru
         close(to_fd);
     }
     return rc;
+}
+
+enum werr backup_is_finished(const char *dir, struct werror *e)
+{
+    char path[4096];
+
+    snprintf(path, sizeof path, "%s/%s", dir, unfinished);
+    return access(path, F_OK) != 0
+               ? WERR_OK
+               : werror_set(e, WERR_CORRUPT,
+                            "%.180s: a restore was cut short: empty the directory "
+                            "and restore again",
+                            dir);
 }
 
 enum werr backup_restore(const char *dir, const char *to, struct backup_info *about,

@@ -56,5 +56,7 @@ enum werr backup_check(const char *dir, struct backup_info *about, struct werror
  */
 enum werr backup_restore(const char *dir, const char *to, struct backup_info *about,
                          struct werror *e) WEIR_NODISCARD;
+/* WERR_CORRUPT: dir is what a restore that was killed has left. */
+enum werr backup_is_finished(const char *dir, struct werror *e) WEIR_NODISCARD;
 
 #endif

@@ -43,6 +43,7 @@ enum {
     /* Of the disk: less than that counts as full. */
     SPARE_BYTES = 1 << 20,
     SPARE_FILES = 32,
+    MEMTABLE_SPARE = 16 << 20, /* a memtable beside a bucket's rows */
 };
 /* Records that nobody waits for share a sync; 100 ms are allowed. Moving survivors goes by steps of
  * one such record, so the wait bounds how fast space comes back. */
@@ -359,7 +360,7 @@ static bool is_stuck(struct clog_rocks *cr)
     const int64_t now_ns = store_mono_ns();
 
     rocks_newest_wal(cr->rk->dir, unused, sizeof unused, &logs);
-    if (!has_room(cr, 2 * (logs + rocksdb_options_get_write_buffer_size(cr->rk->cf_options[0])))) {
+    if (!has_room(cr, 2 * (logs + cr->rk->bucket_bytes + MEMTABLE_SPARE))) {
         cr->refused_ns = 0;
     } else if (cr->refused_ns == 0) {
         cr->refused_ns = now_ns;

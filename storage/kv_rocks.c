@@ -271,6 +271,27 @@ static bool has_rows(struct kv *k, enum store_table t, struct slice lo, struct s
 }
 
 /*
+ * Compacts [lo, hi). Rows of it that lie in memory are written out before, and waited for: a
+ * compaction that has to flush does so for a reason of its own, and beside the flush at the end of
+ * a bucket Debian's RocksDB then aborts (AtomicFlushMemTablesToOutputFiles asserts that flushes
+ * done together have one reason). Nothing is written to [lo, hi) meanwhile: its bucket has ended.
+ */
+static enum werr compact(struct rocks *rk, enum store_table t, struct slice lo, struct slice hi,
+                         struct werror *e)
+{
+    char *msg = NULL;
+    enum werr rc;
+
+    rocksdb_flush_cf(rk->db, rk->flush_and_wait, rk->cf[t], &msg);
+    rc = rocks_error(msg, "flush", e);
+    if (rc == WERR_OK) {
+        rocksdb_compact_range_cf(rk->db, rk->cf[t], (const char *)lo.p, lo.n, (const char *)hi.p,
+                                 hi.n);
+    }
+    return rc;
+}
+
+/*
  * A bucket has files of its own (it was flushed when it ended), so dropping them is free. After a
  * crash a file may hold two buckets; only then are rows deleted and that stretch compacted.
  */
@@ -289,7 +310,10 @@ static enum werr reclaim(struct kv *k, enum store_table t, struct slice lo, stru
         return rc;
     }
     /* still in level 0, or in a file with others: move it down, and try again */
-    rocksdb_compact_range_cf(rk->db, rk->cf[t], (const char *)lo.p, lo.n, (const char *)hi.p, hi.n);
+    rc = compact(rk, t, lo, hi, e);
+    if (rc != WERR_OK) {
+        return rc;
+    }
     rocksdb_delete_file_in_range_cf(rk->db, rk->cf[t], (const char *)lo.p, lo.n, (const char *)hi.p,
                                     hi.n, &msg);
     rc = rocks_error(msg, "drop files", e);
@@ -302,11 +326,7 @@ static enum werr reclaim(struct kv *k, enum store_table t, struct slice lo, stru
                             hi.n, &msg);
     rocksdb_writeoptions_destroy(wo);
     rc = rocks_error(msg, "delete rows", e);
-    if (rc == WERR_OK) {
-        rocksdb_compact_range_cf(rk->db, rk->cf[t], (const char *)lo.p, lo.n, (const char *)hi.p,
-                                 hi.n);
-    }
-    return rc;
+    return rc == WERR_OK ? compact(rk, t, lo, hi, e) : rc;
 }
 
 /*
@@ -323,9 +343,9 @@ static enum werr copy_floor(const char *dir, struct kv_floor *f, struct werror *
 }
 
 /*
- * Memtables are not written out for it: the logs are copied. A flush by the checkpoint beside one at
- * the end of a bucket makes Debian's RocksDB abort (AtomicFlushMemTablesToOutputFiles asserts that
- * flushes done together have one reason).
+ * Memtables are not written out for it: the logs are copied. A flush by the checkpoint beside one
+ * at the end of a bucket makes Debian's RocksDB abort (AtomicFlushMemTablesToOutputFiles asserts
+ * that flushes done together have one reason).
  */
 static enum werr checkpoint(struct kv *k, const char *dir, int64_t wall_ms, struct werror *e)
 {
@@ -337,6 +357,9 @@ static enum werr checkpoint(struct kv *k, const char *dir, int64_t wall_ms, stru
     char *msg = NULL;
     enum werr rc = floor_load(rk->dir, &f, &marks, e);
 
+    if (rc == WERR_CORRUPT) { /* another thread writes them in turn: one of them was half written */
+        rc = floor_load(rk->dir, &f, &marks, e);
+    }
     if (rc == WERR_OK && access(dir, F_OK) == 0) {
         rc = werror_set(e, WERR_EXISTS, "%.200s exists", dir);
         goto out;

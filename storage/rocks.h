@@ -29,7 +29,8 @@ struct rocks {
     rocksdb_cache_t *cache;
     rocksdb_flushoptions_t *flush_options, *flush_and_wait;
     rocksdb_readoptions_t *point_reads; /* any thread */
-    int lock_fd;                        /* -1 = none; held until the database is closed */
+    uint64_t bucket_bytes;
+    int lock_fd;       /* -1 = none; held until the database is closed */
     bool wal_switched; /* the log may have another file than at the last append. Committer */
     bool stuck; /* its recovery hangs, and so would its close. Committer, then whoever closes */
     char dir[4000];

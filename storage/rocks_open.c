@@ -74,8 +74,9 @@ static void family_options(rocksdb_options_t *o, enum store_table t, uint64_t bu
 
     rocksdb_options_set_compression(o, rocksdb_no_compression); /* batches come compressed or not */
     rocksdb_options_set_compaction_style(o, rocksdb_level_compaction);
-    /* A bucket always fits: RocksDB never switches memtables by itself, the roll does. */
-    rocksdb_options_set_write_buffer_size(o, bucket_bytes + bucket_bytes / 2 + 8 * MIB);
+    /* Two buckets and two batches always fit: RocksDB never switches memtables by itself, the roll
+     * does. While one roll is on its way, as much again may be submitted (store.h). */
+    rocksdb_options_set_write_buffer_size(o, 2 * bucket_bytes + bucket_bytes / 2 + 16 * MIB);
     rocksdb_options_set_max_write_buffer_number(o, MEMTABLES);
     /* A flushed bucket overlaps nothing, so it moves down without being rewritten, at once; only
      * below level 0 can its files be dropped. The small tables do get merged: in small pieces. */
@@ -166,6 +167,7 @@ enum werr rocks_open(struct rocks **out, const char *dir, const struct store_con
     enum werr rc;
 
     rk->lock_fd = -1;
+    rk->bucket_bytes = bucket;
     snprintf(rk->dir, sizeof rk->dir, "%s", dir);
     rk->cache = rocksdb_cache_create_lru(memory / 16 > 4 * MIB ? memory / 16 : 4 * MIB);
     rk->point_reads = rocksdb_readoptions_create();

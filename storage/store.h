@@ -236,8 +236,11 @@ void store_close(struct store *st);
 /* ---------------------------------------------------------------- opening */
 
 struct store_conf {
-    uint64_t memory_bytes;   /* all memory of the store; 0 = 256 MiB. Bucket size derives from it */
-    uint64_t bucket_bytes;   /* 0 = memory_bytes / 4 */
+    uint64_t memory_bytes; /* all memory of the store; 0 = 256 MiB. Bucket size derives from it */
+    /* 0 = memory_bytes / 4. What is submitted and not yet durable must stay below twice this and
+     * one batch: a bucket that cannot end before holds so much more, and RocksDB must not end it.
+     */
+    uint64_t bucket_bytes;
     uint64_t min_free_bytes; /* soft limit; 0 = max(5 % of the file system, 2 GiB) */
     unsigned readers;        /* reader threads; 0 = 2 */
     /* Clock for pacing and statistics, called with wakeup_arg on any thread; NULL =

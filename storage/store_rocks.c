@@ -2,6 +2,7 @@
  * The order of a start, and the only way around each refusal:
  *
  *   lock         one process per directory
+ *   restore      one that was cut short is refused (backup.c)
  *   floor        what was known to be on disk; a newer format is refused before anything is written
  *   undo         hard links to all files (rocks_undo.c), so that a refusal changes nothing
  *   preflight    are the files there that the floor has seen synced? (sizes only, no replay)
@@ -29,6 +30,7 @@
 
 #include "proto/killpoint.h"
 #include "storage/alloc.h"
+#include "storage/backup.h"
 #include "storage/file_io.h"
 #include "storage/front.h"
 #include "storage/rocks.h"
@@ -286,6 +288,11 @@ enum werr store_open_rocks(struct store **out, const char *dir, const struct sto
     e = e != NULL ? e : &own;
     rc = take_lock(dir, &lock_fd, e);
     if (rc != WERR_OK) {
+        return rc;
+    }
+    rc = backup_is_finished(dir, e);
+    if (rc != WERR_OK) {
+        close(lock_fd); /* no loss that could be accepted: the backup is whole */
         return rc;
     }
     WEIR_KILLPOINT(start_locked);

@@ -540,7 +540,7 @@ typedef struct weir_backup_info {
     uint64_t took_ms;
 } weir_backup_info;
 /** Has the server make a backup of its store, in the folder `backups` of its data directory. name:
- * 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with a dot; NULL: the server takes the UTC time.
+ * 1 to 64 of A-Z a-z 0-9 _ -, not beginning with a dash; NULL: the server takes the UTC time.
  * info: filled in when the outcome is WEIR_DONE; may be NULL. EXISTS: there is one of that name. */
 WEIR_API weir_error weir_backup_create(weir *w, const char *name, weir_backup_info *info,
                                        int timeout_ms);

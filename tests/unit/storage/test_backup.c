@@ -141,6 +141,7 @@ static void test_restored(void **state)
         assert_int_equal(get(to, files[i].name, text), strlen(files[i].text));
         assert_string_equal(text, files[i].text);
     }
+    assert_int_equal(backup_is_finished(to, &e), WERR_OK);
     assert_int_equal(get(to, BACKUP_LIST, text), SIZE_MAX); /* a data directory is no backup */
     snprintf(path, sizeof path, "%s/000007.sst", dir);
     assert_int_equal(stat(path, &a), 0);
@@ -150,6 +151,8 @@ static void test_restored(void **state)
     assert_true(stat(path, &b) == 0 && b.st_nlink == 1); /* what is written again is not */
     assert_int_equal(backup_restore(dir, to, &about, &e), WERR_EXISTS);
     assert_non_null(strstr(e.text, to));
+    put(to, "RESTORING", "", 0);
+    assert_int_equal(backup_is_finished(to, &e), WERR_CORRUPT);
     tmp_dir_free(d);
 }
 
