@@ -293,7 +293,7 @@ static enum werr read_text(struct list *l, const char *dir, struct werror *e)
 /* The next line without its end; NULL: there is none. */
 static char *next_line(struct list *l)
 {
-    char *line = l->next, *end = strchr(line, '\n');
+    char *line = l->next, *end = line != NULL ? strchr(line, '\n') : NULL;
 
     if (end == NULL) {
         return NULL;
@@ -423,14 +423,18 @@ static enum werr next_entry(struct list *l, const char *dir, struct entry *x, st
     if (line == NULL) {
         return WERR_NOT_FOUND;
     }
-    return p != NULL && read_entry(p, x) ? WERR_OK : corrupt(e, dir, "a line that is no file");
+    if (p == NULL || !read_entry(p, x)) {
+        (void)corrupt(e, dir, "a line that is no file");
+        return WERR_CORRUPT;
+    }
+    return WERR_OK;
 }
 
 /* Reads and checks the whole list, and stands at its first file again. */
 static enum werr list_open(struct list *l, const char *dir, struct werror *e)
 {
     struct list copy;
-    struct entry x;
+    struct entry x = {.size = 0};
     uint64_t files = 0;
     enum werr rc;
 
@@ -443,13 +447,14 @@ static enum werr list_open(struct list *l, const char *dir, struct werror *e)
         l->next = (char *)l->text.p;
         rc = check_head(l, dir, e);
     }
-    for (copy = *l; rc == WERR_OK && *copy.next != '\0';) {
-        char *line = copy.next, *end = strchr(line, '\n');
-
+    copy = *l;
+    while (rc == WERR_OK && copy.next != NULL && *copy.next != '\0') {
         rc = next_entry(&copy, dir, &x, e);
-        *end = '\n'; /* to be read again */
-        l->about.files++;
-        l->about.bytes += x.size;
+        if (rc == WERR_OK) {
+            copy.next[-1] = '\n'; /* to be read again */
+            l->about.files++;
+            l->about.bytes += x.size;
+        }
     }
     if (rc == WERR_OK && l->about.files != files) {
         rc = corrupt(e, dir, "not all of its files are listed");
@@ -538,7 +543,7 @@ static enum werr compare_size(int from, const char *dir, const struct entry *x, 
 enum werr backup_check(const char *dir, struct backup_info *about, struct werror *e)
 {
     struct list l;
-    struct entry x;
+    struct entry x = {.size = 0};
     int fd = -1;
     enum werr rc = list_open(&l, dir, e);
 
@@ -652,7 +657,7 @@ static void undo_restore(const char *to, bool made)
 static enum werr bring_all(struct list *l, const char *dir, const char *to, struct werror *e)
 {
     const int from_fd = open_dir(dir, e), to_fd = open_dir(to, e);
-    struct entry x;
+    struct entry x = {.size = 0};
     enum werr rc = from_fd < 0 || to_fd < 0 ? WERR_IO : WERR_OK;
 
     if (rc == WERR_OK) {
