@@ -6,6 +6,7 @@
 """
 import json
 import os
+import re
 import statistics
 import sys
 
@@ -50,6 +51,13 @@ UNITS = {"rate": "msg/s", "bytes_per_s": "MB/s", "server_peak": "peak RSS MB", "
          "written_at_stop_per_byte": "written/byte, stopped", "of_disk_read": "of disk read"}
 COLORS = {(True, True): "#1f6f8b", (True, False): "#8fbccb", (False, True): "#7d8b93", (False, False): "#ccd3d7"}
 MEGA = {"bytes_per_s", "server_peak", "server_rss", "idle_rss", "stored_bytes", "disk_read_bytes_per_s"}
+
+
+def portable(command):
+    """Without the folders of the machine that it ran on."""
+    command = re.sub(r"\S*/bin/(weir-server|weir|bench-load|bench-raw-server)(?= )", r"build/release/bin/\1", command)
+    command = re.sub(r"/\S*/weir-bench-peers\.[^/]+/", "DATA/", command)
+    return re.sub(r"/(?:tmp|home)/\S*?/(kafka|nats|rocketmq)/", r"build/peers/\1/", command)
 
 
 def get(row, key):
@@ -185,7 +193,7 @@ def markdown(results):
     lines += failures(results)
     lines += ["### Commands", "", "Of the first repetition; each line began with an empty directory.", ""]
     for name, commands in results["commands"].items():
-        lines += [f"<details><summary>{name}</summary>", "", "```", *commands, "```", "</details>", ""]
+        lines += [f"<details><summary>{name}</summary>", "", "```", *map(portable, commands), "```", "</details>", ""]
     return "\n".join(lines) + "\n"
 
 
@@ -194,6 +202,7 @@ def plots(results, out):
     try:
         import matplotlib
         matplotlib.use("svg")
+        matplotlib.rcParams["svg.hashsalt"] = "weir"  # the same plot is the same file
         from matplotlib import pyplot
     except ImportError:
         print("no plots: python3-matplotlib is not installed")
